@@ -1,0 +1,79 @@
+//! What an operator has declared, checked: routes and destinations as plain values.
+//!
+//! The file format, the secrets and the compiled programs are `catalog-io`'s; here is what
+//! decisions need, without a file, a secret or a program.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{DestinationName, RouteName, SourceName},
+    outcome::Overrides,
+    retry::Policy,
+};
+
+/// Whether the deliveries of one key keep their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// One record of a key in flight at a time, also through retries.
+    #[default]
+    Strict,
+    /// Any number of a key in flight; a retry may be overtaken.
+    None,
+}
+
+/// What a source says its bodies are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Anything: kept byte for byte.
+    #[default]
+    Any,
+    /// JSON, or it is refused with 400.
+    Json,
+}
+
+/// Which events go where.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    pub name: RouteName,
+    pub from: Vec<SourceName>,
+    pub to: Vec<DestinationName>,
+    pub order: Order,
+}
+
+/// Where deliveries go, and how they are tried.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Destination {
+    pub name: DestinationName,
+    /// An absolute `http` or `https` address; a delivery's path and query are added to it.
+    pub url: String,
+    pub method: String,
+    /// Sent with every request, beneath what the mapping sets.
+    pub headers: Vec<(String, String)>,
+    /// The most one attempt may take, connecting included.
+    pub timeout: Duration,
+    /// The most attempts in flight at a time, per replica.
+    pub concurrency: u32,
+    pub protocol: Protocol,
+    pub retry: Policy,
+    pub outcomes: Overrides,
+    /// Whether `traceparent` goes along to the third party.
+    pub propagate_trace: bool,
+}
+
+/// Which HTTP is spoken to a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/2 where TLS negotiates it, HTTP/1.1 otherwise.
+    #[default]
+    Auto,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 without negotiation, also in clear text.
+    Http2,
+}

@@ -1,0 +1,11 @@
+//! The language of Millrace: ids, the catalog, outcomes, retries, dead letters.
+//!
+//! Pure: nothing here reads a clock, a file or a socket. What outlives the process as bytes is in
+//! `wire`; what touches the world is in an `-io` crate.
+
+pub mod catalog;
+pub mod dead_letter;
+pub mod ids;
+pub mod outcome;
+pub mod retry;
+pub mod time;

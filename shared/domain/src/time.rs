@@ -1,0 +1,50 @@
+//! Points in time as the log keeps them: milliseconds since the Unix epoch.
+//!
+//! Reading the clock is the shell's work; decisions are given `now`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct UnixMillis(pub i64);
+
+impl UnixMillis {
+    /// Returns the point `delay` later; saturates at the end of time.
+    pub fn plus(self, delay: Duration) -> Self {
+        let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis))
+    }
+
+    /// Returns how long ago `earlier` was, zero if it lies ahead.
+    pub fn since(self, earlier: Self) -> Duration {
+        let millis = self.0.saturating_sub(earlier.0);
+        Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
+}
+
+impl From<std::time::SystemTime> for UnixMillis {
+    fn from(at: std::time::SystemTime) -> Self {
+        let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_stepped_back_gives_no_negative_age() {
+        assert_eq!(UnixMillis(5).since(UnixMillis(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn plus_saturates_at_the_end_of_time() {
+        assert_eq!(UnixMillis(i64::MAX).plus(Duration::from_secs(1)), UnixMillis(i64::MAX));
+    }
+}
