@@ -9,3 +9,4 @@ pub mod ids;
 pub mod outcome;
 pub mod retry;
 pub mod time;
+pub mod trace;
