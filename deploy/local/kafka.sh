@@ -5,7 +5,6 @@
 #   kafka.sh start one|three DIR BASEPORT   clients at BASEPORT (+1, +2), controllers at BASEPORT+10 …
 #   kafka.sh node DIR N                     starts node N of DIR again, as it was
 #   kafka.sh stop DIR                       ends all nodes of DIR; their data stay
-#   kafka.sh guard DIR                      waits for the end of its input, then kills and removes DIR
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -13,7 +12,7 @@ tools=${MILLRACE_TOOLS:-$here/../../.cache}
 # shellcheck source=deploy/local/process.sh
 . "$here/process.sh"
 
-usage() { sed -n '5,8s/^# *//p' "$0" >&2; exit 2; }
+usage() { sed -n '5,7s/^# *//p' "$0" >&2; exit 2; }
 
 nodes_of() { local file; for file in "$1"/*.properties; do basename "$file" .properties; done; }
 client_port() { sed -n 's/^listeners=CLIENT:\/\/127.0.0.1:\([0-9]*\).*/\1/p' "$1/$2.properties"; }
@@ -111,14 +110,6 @@ node)
   launch_node "$dir" "$3"
   await_node "$dir" "$3"
   ;;
-stop) [ -d "$2" ] && stop "$(cd "$2" && pwd)" 8 ;;
-guard)
-  dir=$(cd "$2" && pwd)
-  cat >/dev/null
-  if [ -d "$dir" ]; then
-    stop "$dir" 0
-    rm -rf "$dir"
-  fi
-  ;;
+stop) if [ -d "$2" ]; then stop "$(cd "$2" && pwd)" 8; fi ;;
 *) usage ;;
 esac

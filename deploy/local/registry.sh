@@ -4,7 +4,6 @@
 #
 #   registry.sh start DIR PORT    serves http://127.0.0.1:PORT/apis/ccompat/v7, health at PORT+1
 #   registry.sh stop DIR          ends it; its data stay
-#   registry.sh guard DIR         waits for the end of its input, then kills and removes DIR
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -12,7 +11,7 @@ tools=${MILLRACE_TOOLS:-$here/../../.cache}
 # shellcheck source=deploy/local/process.sh
 . "$here/process.sh"
 
-usage() { sed -n '5,7s/^# *//p' "$0" >&2; exit 2; }
+usage() { sed -n '5,6s/^# *//p' "$0" >&2; exit 2; }
 
 # Asks over a bare socket, so that no curl is needed.
 answers() { # PORT
@@ -47,14 +46,6 @@ start)
   mkdir -p "$2"
   start "$(cd "$2" && pwd)" "$3"
   ;;
-stop) [ -d "$2" ] && end "$(cd "$2" && pwd)" registry 8 ;;
-guard)
-  dir=$(cd "$2" && pwd)
-  cat >/dev/null
-  if [ -d "$dir" ]; then
-    end "$dir" registry 0
-    rm -rf "$dir"
-  fi
-  ;;
+stop) if [ -d "$2" ]; then end "$(cd "$2" && pwd)" registry 8; fi ;;
 *) usage ;;
 esac

@@ -1,0 +1,99 @@
+//! A real Apache Kafka of one or three nodes, from `deploy/local/kafka.sh`, for one test.
+//! Nodes can be killed and started again. It makes no topics: that is the client's business.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use tokio::process::Command;
+
+use crate::{Ports, Scratch, scratch};
+
+const START: Duration = Duration::from_secs(180);
+
+/// A running Kafka; dropping it kills all nodes and removes their data.
+#[derive(Debug)]
+pub struct Kafka {
+    nodes: u16,
+    ports: Ports,
+    scratch: Scratch,
+}
+
+impl Kafka {
+    /// One node, replication 1: ready after about 3 s.
+    pub async fn one() -> Self {
+        Self::start(1).await
+    }
+
+    /// Three nodes, replication 3, min.insync 2: ready after about 6 s.
+    pub async fn three() -> Self {
+        Self::start(3).await
+    }
+
+    /// Starts `nodes` (1 or 3) nodes on 127.0.0.1 and waits until all accept clients.
+    ///
+    /// # Panics
+    /// When it does not start; the message holds the script's, with the end of the log.
+    pub async fn start(nodes: u16) -> Self {
+        let size = match nodes {
+            1 => "one",
+            3 => "three",
+            other => panic!("a local Kafka has 1 or 3 nodes, not {other}"),
+        };
+        let kafka = Self { nodes, ports: Ports::reserve(), scratch: Scratch::new("kafka") };
+        let base = kafka.ports.base().to_string();
+        let folder = kafka.scratch.path();
+        run("kafka.sh", folder, &["start".as_ref(), size.as_ref(), folder, base.as_ref()]).await;
+        kafka
+    }
+
+    /// The addresses for `bootstrap.servers`.
+    pub fn bootstrap(&self) -> String {
+        let addresses: Vec<String> =
+            (0..self.nodes).map(|node| self.ports.address(node).to_string()).collect();
+        addresses.join(",")
+    }
+
+    /// How many nodes there are, dead ones included; also the replication topics can have.
+    pub fn nodes(&self) -> u16 {
+        self.nodes
+    }
+
+    /// Kills a node (from 0) with SIGKILL and waits until it is gone.
+    pub fn kill9(&self, node: u16) {
+        self.scratch.kill(&node.to_string());
+    }
+
+    /// Starts a killed node again, with its data and ports, and waits until it accepts clients.
+    ///
+    /// # Panics
+    /// When it runs already or does not start.
+    pub async fn restart(&self, node: u16) {
+        let folder = self.scratch.path();
+        run("kafka.sh", folder, &["node".as_ref(), folder, node.to_string().as_ref()]).await;
+    }
+
+    /// The number of a running node's process.
+    pub fn pid(&self, node: u16) -> Option<u32> {
+        self.scratch.pid(&node.to_string())
+    }
+
+    /// What a node has written to its log: warnings and worse.
+    pub fn log(&self, node: u16) -> String {
+        self.scratch.log(&node.to_string())
+    }
+}
+
+/// Runs a script of `deploy/local` in the name of `folder`, whose end is then its processes' end.
+pub(crate) async fn run(script: &str, folder: &Path, arguments: &[&Path]) {
+    let mut command = Command::new("bash");
+    command
+        .arg(scratch::root().join("deploy/local").join(script))
+        .args(arguments)
+        .env(scratch::MARK, folder)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(START, command.output()).await;
+    let output = output.unwrap_or_else(|_| panic!("{script} did not end within {START:?}"));
+    let output = output.expect("bash is installed");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script} failed: {told}");
+}

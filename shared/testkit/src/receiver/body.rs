@@ -1,0 +1,80 @@
+//! Bodies that end well, half-way or never.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+const ANNOUNCED: u64 = 64;
+static FILLER: [u8; 16 * 1024] = [b'.'; 16 * 1024];
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) struct ReplyBody {
+    rest: Rest,
+}
+
+#[derive(Debug)]
+enum Rest {
+    Whole(Option<Bytes>),
+    Half(Option<Bytes>),
+    Endless,
+}
+
+impl ReplyBody {
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self { rest: Rest::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())) }
+    }
+
+    pub(super) fn half() -> Self {
+        Self { rest: Rest::Half(Some(Bytes::from_static(&FILLER[..ANNOUNCED as usize / 2]))) }
+    }
+
+    pub(super) fn endless() -> Self {
+        Self { rest: Rest::Endless }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        Poll::Ready(match &mut self.rest {
+            Rest::Whole(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+            Rest::Half(bytes) => Some(bytes.take().map(Frame::data).ok_or(Broken)),
+            Rest::Endless => Some(Ok(Frame::data(Bytes::from_static(&FILLER)))),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.rest, Rest::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.rest {
+            Rest::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Rest::Half(_) => SizeHint::with_exact(ANNOUNCED),
+            Rest::Endless => SizeHint::new(),
+        }
+    }
+}
+
+/// The reason a half body ends with.
+#[derive(Debug)]
+pub(super) struct Broken;
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("broken off on purpose")
+    }
+}
+
+impl std::error::Error for Broken {}

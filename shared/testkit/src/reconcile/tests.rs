@@ -1,0 +1,157 @@
+//! The judge judged: each of the three lies fails a run, a true one passes, and no mixture of
+//! losses and doubles goes unnoticed.
+
+use std::time::Duration;
+
+use http::Request;
+use http_body_util::Full;
+use proptest::prelude::*;
+
+use super::*;
+use crate::receiver::{Fault, Options, Receiver};
+
+fn promises(ids: &[&str]) -> Vec<Promise> {
+    // The key is the first letter: a1 and a2 must stay in order, a1 and b1 need not.
+    ids.iter().map(|id| Promise { id: id.to_string(), key: id[..1].to_owned() }).collect()
+}
+
+fn takes(ids: &[&str]) -> Vec<Taken> {
+    let at = |(place, id): (usize, &&str)| Taken { id: id.to_string(), at_ms: place as u64 };
+    ids.iter().enumerate().map(at).collect()
+}
+
+fn run(accepted: &[&str], taken: &[&str]) -> Run {
+    Run { accepted: promises(accepted), taken: takes(taken), ..Run::default() }
+}
+
+fn ids(ids: &[&str]) -> HashSet<String> {
+    ids.iter().map(|id| id.to_string()).collect()
+}
+
+#[test]
+fn a_whole_run_is_good() {
+    let report = reconcile(&run(&["a1", "b1", "a2"], &["b1", "a1", "a2"]));
+    assert_eq!((report.accepted, report.delivered, report.broken), (3, 3, vec![]));
+}
+
+#[test]
+fn what_is_nowhere_is_lost() {
+    let mut run = run(&["a1", "a2", "a3", "a4", "a5"], &["a1"]);
+    (run.filtered, run.unrouted) = (ids(&["a2"]), ids(&["a3"]));
+    run.dead_lettered = ids(&["a4"]);
+    let report = reconcile(&run);
+    assert_eq!((report.filtered, report.unrouted, report.dead_lettered), (1, 1, 1));
+    assert_eq!((report.lost, report.lost_ids), (1, vec!["a5".to_owned()]));
+    assert_eq!(report.broken, ["1 lost: a5"]);
+}
+
+#[test]
+fn doubles_are_counted_against_what_crashes_explain() {
+    let mut run = run(&["a1", "a2"], &["a1", "a2", "a1", "a2", "a2"]);
+    run.doubled_allowed = 3;
+    let report = reconcile(&run);
+    assert_eq!((report.doubled, report.reordered_within_key, report.broken), (3, 0, vec![]));
+    run.doubled_allowed = 2;
+    assert_eq!(reconcile(&run).broken, ["3 doubled, 2 allowed: a1 a2"]);
+}
+
+#[test]
+fn doubles_have_a_ceiling_whatever_is_allowed() {
+    let mut run = run(&["a1"], &["a1"; 1_012]);
+    (run.doubled_allowed, run.in_flight) = (5_000, 10);
+    assert_eq!(reconcile(&run).broken, ["1011 doubled, never more than 1010"]);
+}
+
+#[test]
+fn only_the_order_within_a_key_counts() {
+    let report = reconcile(&run(&["a1", "b1", "a2", "b2"], &["b1", "b2", "a2", "a1"]));
+    assert_eq!((report.reordered_within_key, report.reordered_ids), (1, vec!["a1".to_owned()]));
+}
+
+#[test]
+fn an_id_nobody_accepted_breaks_the_run() {
+    assert_eq!(reconcile(&run(&["a1"], &["a1", "x1"])).broken, ["1 never accepted: x1"]);
+}
+
+#[test]
+fn a_failpoint_never_hit_breaks_the_run() {
+    let mut run = run(&["a1"], &["a1"]);
+    run.hits = [("after_flush".to_owned(), 2), ("during_revoke".to_owned(), 0)].into();
+    assert_eq!(reconcile(&run).broken, ["failpoints never hit: during_revoke"]);
+}
+
+#[test]
+fn a_stall_over_the_limit_breaks_the_run() {
+    let mut run = run(&["a1", "a2"], &["a1", "a2"]);
+    run.taken[1].at_ms = 11_000;
+    run.stall_ms_max = Some(10_000);
+    assert_eq!(reconcile(&run).broken, ["stood still for 11000 ms"]);
+    run.down = vec![Down { from_ms: 500, to_ms: 2_000 }];
+    assert!(reconcile(&run).broken.is_empty());
+}
+
+#[test]
+fn a_run_without_events_shows_nothing() {
+    assert_eq!(reconcile(&Run::default()).broken.len(), 1);
+}
+
+/// Sends four ids of two keys to a receiver that lies, and gives what is broken.
+async fn broken_by(fault: Option<Fault>) -> Vec<String> {
+    let accepted = ["a1", "b1", "a2", "b2"];
+    let receiver = Receiver::with(Options { fault, ..Options::default() }).await;
+    for id in accepted {
+        let post = Request::post("/").header("webhook-id", id).header("x-key", &id[..1]);
+        let post = post.body(Full::default()).unwrap();
+        crate::request(receiver.address(), post, Duration::from_secs(10)).await.unwrap();
+    }
+    let taken = taken(&receiver.arrivals(), |arrival| arrival.id.clone());
+    reconcile(&Run { accepted: promises(&accepted), taken, ..Run::default() }).broken
+}
+
+#[tokio::test]
+async fn a_receiver_that_lies_fails_the_run() {
+    assert!(broken_by(None).await.is_empty());
+    assert_eq!(broken_by(Some(Fault::SwallowOne(2))).await, ["1 lost: b1"]);
+    assert_eq!(broken_by(Some(Fault::DoubleOne(3))).await, ["1 doubled, 0 allowed: a2"]);
+    assert_eq!(broken_by(Some(Fault::SwapTwo(1))).await, ["1 reordered within their key: a1"]);
+}
+
+#[test]
+fn the_report_is_written_for_others_to_read() {
+    let report = reconcile(&Run { scenario: "of-the-judge".to_owned(), ..run(&["a1"], &["a1"]) });
+    let path = report.write().unwrap();
+    let read: Report = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!(read, report);
+    fs::remove_file(path).unwrap();
+}
+
+proptest! {
+    #[test]
+    fn losses_and_doubles_are_counted_exactly(
+        times in prop::collection::vec(0_usize..4, 1..60),
+        shuffle in any::<u64>(),
+    ) {
+        let name = |place: usize| format!("{}{place}", char::from(b'a' + (place % 3) as u8));
+        let accepted: Vec<String> = (0..times.len()).map(name).collect();
+        let mut taken: Vec<String> = times
+            .iter()
+            .enumerate()
+            .flat_map(|(place, times)| std::iter::repeat_n(name(place), *times))
+            .collect();
+        let in_order = {
+            let (accepted, taken): (Vec<_>, Vec<_>) =
+                (accepted.iter().map(String::as_str).collect(), taken.iter().map(String::as_str).collect());
+            reconcile(&run(&accepted, &taken)).reordered_within_key
+        };
+        prop_assert_eq!(in_order, 0);
+        let length = taken.len().max(1);
+        taken.rotate_left(shuffle as usize % length);
+        let (accepted, taken): (Vec<_>, Vec<_>) =
+            (accepted.iter().map(String::as_str).collect(), taken.iter().map(String::as_str).collect());
+        let report = reconcile(&run(&accepted, &taken));
+        prop_assert_eq!(report.lost as usize, times.iter().filter(|times| **times == 0).count());
+        prop_assert_eq!(report.doubled as usize, times.iter().map(|times| times.saturating_sub(1)).sum::<usize>());
+        prop_assert_eq!(report.delivered + report.lost, report.accepted);
+        prop_assert_eq!(report.broken.is_empty(), report.lost + report.doubled + report.reordered_within_key == 0);
+    }
+}
