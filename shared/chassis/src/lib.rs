@@ -1,1 +1,19 @@
-//! chassis
+//! The frame every process of Millrace stands in: configuration, logs, metrics, traces, the admin
+//! port, signals, drain and exit code.
+//!
+//! It knows nothing of events: a service is given a [`Process`] and returns when its `stop` is
+//! cancelled and all is drained. There are no globals but the log's sink, so that several services
+//! share one process.
+
+pub mod hook;
+pub mod metrics;
+pub mod process;
+pub mod readiness;
+pub mod tracer;
+
+
+pub use hook::Hook;
+pub use metrics::Metrics;
+pub use process::Process;
+pub use readiness::Readiness;
+pub use tracer::{Kind, Span, Tracer};
