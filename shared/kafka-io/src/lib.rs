@@ -1,1 +1,21 @@
-//! kafka-io
+//! Kafka: the group consumer, lanes, the producer, transactions, topics, bounded reading, the embedded broker.
+//!
+//! It is the only crate that names rdkafka. What the bytes mean is not known here.
+
+mod config;
+mod context;
+mod record;
+
+pub mod embedded;
+pub mod reader;
+pub mod topics;
+mod transactional_producer;
+
+pub use config::{
+    Config, ConfigError, ConfigProblem, DEFAULTS, GroupProtocol, Mechanism, Sasl, Tls, Token,
+    TokenSource,
+};
+pub use record::{Outgoing, Record};
+pub use transactional_producer::{
+    Class, NextOffset, TransactionError, TransactionalOptions, TransactionalProducer,
+};

@@ -1,0 +1,148 @@
+//! What librdkafka tells its owner: log lines, errors, statistics, and the wish for a new token.
+//!
+//! Lines of a broken connection come many times a second; each kind is logged once in ten seconds with a count.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rdkafka::client::{ClientContext, OAuthToken};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
+use rdkafka::statistics::Statistics;
+use secrecy::ExposeSecret as _;
+
+use crate::config::TokenSource;
+
+/// A line of one kind is logged once in this time.
+const QUIET: Duration = Duration::from_secs(10);
+/// Kinds remembered; more than this are logged as one kind.
+const KINDS_MAX: usize = 64;
+
+type StatsSink = Arc<dyn Fn(Statistics) + Send + Sync>;
+
+/// The callbacks every client of ours has.
+#[derive(Clone)]
+pub struct ClientHooks {
+    client: Arc<str>,
+    tokens: Option<TokenSource>,
+    stats: Option<StatsSink>,
+    quiet: Arc<Mutex<Quiet>>,
+}
+
+impl ClientHooks {
+    pub(crate) fn new(client: &str, tokens: Option<TokenSource>) -> Self {
+        let quiet = Arc::new(Mutex::new(Quiet::default()));
+        Self { client: client.into(), tokens, stats: None, quiet }
+    }
+
+    /// Has librdkafka's statistics given to `sink` whenever they come.
+    pub(crate) fn with_stats(mut self, sink: impl Fn(Statistics) + Send + Sync + 'static) -> Self {
+        self.stats = Some(Arc::new(sink));
+        self
+    }
+
+    fn admit(&self, kind: &str) -> Option<u64> {
+        self.quiet.lock().admit(kind, Instant::now())
+    }
+}
+
+impl ClientContext for ClientHooks {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        let client = &*self.client;
+        let Some(suppressed) = self.admit(facility) else { return };
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(client, facility, line, suppressed, "kafka client reports");
+            }
+            // A lost connection is librdkafka's error and our warning: it reconnects by itself.
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+                tracing::warn!(client, facility, line, suppressed, "kafka client reports");
+            }
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+                tracing::debug!(client, facility, line, suppressed, "kafka client reports");
+            }
+        }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        if let Some(sink) = &self.stats {
+            sink(statistics);
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = format!("{:?}", error.rdkafka_error_code());
+        if let Some(suppressed) = self.admit(&code) {
+            tracing::warn!(client = &*self.client, %error, reason, suppressed, "kafka client met an error");
+        }
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let tokens =
+            self.tokens.as_ref().ok_or("no token source was given to the kafka configuration")?;
+        let token = tokens.token()?;
+        Ok(OAuthToken {
+            token: token.value.expose_secret().to_owned(),
+            principal_name: token.principal,
+            lifetime_ms: token.expires_ms,
+        })
+    }
+}
+
+impl ConsumerContext for ClientHooks {}
+
+/// Remembers when a kind of line was last let through.
+#[derive(Default)]
+struct Quiet {
+    kinds: BTreeMap<String, (Instant, u64)>,
+}
+
+impl Quiet {
+    /// Returns how many lines of this kind were held back before this one, or `None` to hold it back too.
+    fn admit(&mut self, kind: &str, now: Instant) -> Option<u64> {
+        let kind =
+            if self.kinds.len() < KINDS_MAX || self.kinds.contains_key(kind) { kind } else { "" };
+        if let Some((last, held)) = self.kinds.get_mut(kind) {
+            if now.duration_since(*last) < QUIET {
+                *held += 1;
+                return None;
+            }
+            *last = now;
+            return Some(std::mem::take(held));
+        }
+        self.kinds.insert(kind.to_owned(), (now, 0));
+        Some(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_line_is_logged_once_in_ten_seconds_with_a_count() {
+        let mut quiet = Quiet::default();
+        let start = Instant::now();
+        let seconds = |s| start + Duration::from_secs(s);
+        assert_eq!(quiet.admit("FAIL", seconds(0)), Some(0));
+        assert_eq!(quiet.admit("FAIL", seconds(1)), None);
+        assert_eq!(quiet.admit("OTHER", seconds(1)), Some(0), "kinds do not hide each other");
+        assert_eq!(quiet.admit("FAIL", seconds(9)), None);
+        assert_eq!(quiet.admit("FAIL", seconds(10)), Some(2));
+    }
+
+    #[test]
+    fn kinds_without_end_take_bounded_memory() {
+        let mut quiet = Quiet::default();
+        for kind in 0..1000 {
+            quiet.admit(&kind.to_string(), Instant::now());
+        }
+        assert!(quiet.kinds.len() <= KINDS_MAX + 1);
+    }
+}
