@@ -165,7 +165,7 @@ mod tests {
         metrics.histogram_vec("b_seconds", "B.", &[], SECONDS).with_label_values::<&str>(&[]);
         let families = metrics.registry().gather();
         assert_eq!(families.len(), 2);
-        assert_eq!(families[0].get_metric()[0].get_counter().value(), 2.0);
+        assert_eq!(families[0].get_metric()[0].get_counter().get_value(), 2.0);
     }
 
     #[test]

@@ -74,11 +74,8 @@ mod tests {
         ingest.set("broker", Ok(()));
         assert_eq!(deliver.unmet()[0].reason, SILENT);
         deliver.set("broker", Err("connection refused".into()));
-        let unmet = Unmet {
-            service: "deliver",
-            condition: "broker",
-            reason: "connection refused".into(),
-        };
+        let unmet =
+            Unmet { service: "deliver", condition: "broker", reason: "connection refused".into() };
         assert_eq!(ingest.unmet(), [unmet]);
         deliver.set("broker", Ok(()));
         assert!(ingest.is_ready());

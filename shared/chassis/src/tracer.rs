@@ -18,7 +18,8 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer};
 
-pub use export::{Exporting, Invalid};
+pub use export::Invalid;
+pub(crate) use export::{Exporter, Exporting, client};
 
 /// What a span stands for, in the words of OpenTelemetry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,7 +198,8 @@ mod tests {
         let tracer = Tracer::disabled();
         let parent = TraceContext { trace_id: [1; 16], span_id: [2; 8], sampled: true };
         assert_eq!(tracer.span("a", Kind::Server, Some(parent)).context(), parent);
-        let (one, two) = (tracer.span("a", Kind::Server, None), tracer.span("a", Kind::Server, None));
+        let (one, two) =
+            (tracer.span("a", Kind::Server, None), tracer.span("a", Kind::Server, None));
         assert_ne!(one.context().trace_id, two.context().trace_id);
         assert!(TraceContext::parse(&one.context().to_string()).is_some());
         assert!(!one.context().sampled && !one.is_recorded());

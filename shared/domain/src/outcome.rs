@@ -67,7 +67,7 @@ pub fn of_status(status: u16) -> Outcome {
         504 | 524 => Outcome::Unknown,
         // 501 and 505 say that the server can't; others of the class are taken for passing faults.
         501 | 505 => Outcome::Permanent,
-        506..=599 | 520 => Outcome::Retryable,
+        506..=599 => Outcome::Retryable,
         _ => Outcome::Permanent,
     }
 }

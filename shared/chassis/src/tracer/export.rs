@@ -8,9 +8,7 @@ use opentelemetry::{Context, InstrumentationScope, trace::TracerProvider as _};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::{
     error::OTelSdkResult,
-    trace::{
-        Sampler, SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor,
-    },
+    trace::{Sampler, SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor},
 };
 use prometheus::IntCounter;
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
@@ -36,15 +34,15 @@ pub struct Invalid {
 
 /// What is the same for every service of the process.
 #[derive(Debug, Clone)]
-pub struct Exporting {
+pub(crate) struct Exporting {
     /// The collector's address without `/v1/traces`.
-    pub endpoint: String,
+    pub(crate) endpoint: String,
     /// The share of traces that are recorded where nothing before decided, from 0 to 1.
-    pub sample_ratio: f64,
-    pub environment: String,
-    pub version: &'static str,
+    pub(crate) sample_ratio: f64,
+    pub(crate) environment: String,
+    pub(crate) version: &'static str,
     /// Counts the spans that never arrived.
-    pub dropped: IntCounter,
+    pub(crate) dropped: IntCounter,
 }
 
 /// The task behind a tracer; it ends when stopped, after a last batch.
@@ -105,6 +103,16 @@ impl Exporting {
         let sending = send(spans, exporter, self.dropped.clone(), stop.clone());
         Ok((tracer, Exporter { stop, task: tokio::spawn(sending) }))
     }
+}
+
+/// Makes the client that all exporters of the process share.
+pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
+    // Another part of the process may have chosen the same provider before.
+    let _chosen = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .timeout(REQUEST_WITHIN)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
 }
 
 /// Takes finished spans from where they end, on any thread, without waiting.
