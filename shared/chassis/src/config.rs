@@ -43,7 +43,7 @@ pub struct Loaded<T> {
 }
 
 /// A mistake that only whole values show: the key and what is wrong with it.
-pub type Finding = (&'static str, String);
+pub type Finding = (String, String);
 
 /// Loads a configuration; `check` finds what types can't say.
 ///
@@ -68,7 +68,7 @@ pub fn load<T: DeserializeOwned>(
     tree.add(environment::read(&layers.environment, &defaults, &mut problems));
     let config = settle(&mut tree, &defaults, &mut problems);
     if let Some(config) = &config {
-        problems.extend(check(config).into_iter().map(|(key, why)| tree.problem(key, why)));
+        problems.extend(check(config).into_iter().map(|(key, why)| tree.problem(&key, why)));
     }
     match config {
         Some(config) if problems.is_empty() => Ok(Loaded { config, effective: tree.effective() }),

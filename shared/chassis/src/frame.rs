@@ -125,10 +125,10 @@ impl Config {
     pub fn findings(&self) -> Vec<Finding> {
         let mut found = Vec::new();
         if let Err(why) = self.log.filter() {
-            found.push(("log.level", why.to_string()));
+            found.push(("log.level".to_owned(), why.to_string()));
         }
         if !(0.0..=1.0).contains(&self.telemetry.sample_ratio) {
-            found.push(("telemetry.sample_ratio", "must be from 0 to 1".to_owned()));
+            found.push(("telemetry.sample_ratio".to_owned(), "must be from 0 to 1".to_owned()));
         }
         found
     }

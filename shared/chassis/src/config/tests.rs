@@ -48,7 +48,10 @@ fn loaded(file: &str, variables: &[(&str, &str)]) -> Result<Loaded<Config>, Prob
     let layers = Layers { defaults: &DEFAULTS, file: Some(written.path()), environment };
     load(&layers, |config: &Config| {
         let too_large = config.limits.ratio > 1.0;
-        too_large.then(|| ("limits.ratio", "must be at most 1".to_owned())).into_iter().collect()
+        too_large
+            .then(|| ("limits.ratio".to_owned(), "must be at most 1".to_owned()))
+            .into_iter()
+            .collect()
     })
 }
 
@@ -111,7 +114,8 @@ fn every_mistake_of_every_layer_is_told_at_once() {
     ];
     let mut told = told(loaded(file, &variables));
     let mut expected = expected.map(str::to_owned).to_vec();
-    (told.sort(), expected.sort());
+    told.sort();
+    expected.sort();
     assert_eq!(told, expected);
 }
 
