@@ -11,8 +11,6 @@ mod words;
 
 use std::{fs, path::Path, time::Instant};
 
-#[cfg(test)]
-use finding::Finding;
 use length::Ratchet;
 
 const RATCHET: &str = "xtask/ratchet.txt";
@@ -56,8 +54,7 @@ fn read_ratchet(root: &Path) -> Result<Ratchet, String> {
     Ratchet::parse(&text).map_err(|problem| format!("{RATCHET}: {problem}"))
 }
 
-/// This workspace itself is the last test of its checker: `cargo xtask house`.
 #[cfg(test)]
-fn paths_of(findings: &[Finding]) -> Vec<&str> {
+fn paths_of(findings: &[finding::Finding]) -> Vec<&str> {
     findings.iter().map(|finding| finding.at.as_str()).collect()
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::finding::{Finding, Rule};
 
 /// The libraries only the crates named may know.
-const WRAPPED: [(&str, &[&str]); 8] = [
+const WRAPPED: [(&str, &[&str]); 7] = [
     ("rdkafka", &["kafka-io", "millrace-bench"]),
     ("schema_registry_converter", &["registry-io"]),
     ("apache-avro", &["wire", "registry-io", "millrace-bench"]),
@@ -16,7 +16,6 @@ const WRAPPED: [(&str, &[&str]); 8] = [
     ("hickory-resolver", &["http-io"]),
     ("reqwest", &["registry-io", "chassis"]), // behind the registry's client and the exporter
     ("vrl", &["mapping", "millrace-bench"]),
-    ("axum", &["chassis", "ingest", "dlq-replayer"]),
 ];
 
 /// Where a crate stands in the house.
