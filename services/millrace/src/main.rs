@@ -1,1 +1,65 @@
-fn main() {}
+//! The one executable: each service, all of them in one process, and the operator's commands.
+//!
+//! It reads the command line and the configuration, builds what services share, and prints; what a
+//! service or a command decides is in its own crate or file.
+#![allow(clippy::print_stdout)] // output is what commands are for
+
+mod check;
+mod cli;
+mod failure;
+mod leftovers;
+mod run;
+mod schema;
+mod settings;
+mod shared;
+mod show_config;
+mod signature;
+mod specs;
+mod topics;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Parser as _;
+
+use crate::{
+    cli::{Cli, Command},
+    failure::Failure,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long threads that hang in a client may hold the exit.
+const THREADS_WITHIN: Duration = Duration::from_millis(500);
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let why = error.to_string();
+            return Failure::new("start the event loop", why, "raise the limit of threads").report();
+        }
+    };
+    let done = runtime.block_on(run(cli));
+    runtime.shutdown_timeout(THREADS_WITHIN);
+    match done {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let file = cli.config.as_deref();
+    match cli.command {
+        Command::Ingest => run::one(file, run::Service::Ingest).await,
+        Command::Transform => run::one(file, run::Service::Transform).await,
+        Command::Deliver => run::one(file, run::Service::Deliver).await,
+        Command::DlqReplayer => run::one(file, run::Service::DlqReplayer).await,
+        Command::Check(options) => check::run(&options),
+        Command::Schema(options) => schema::run(&options),
+        Command::Topics(options) => topics::run(file, options).await,
+        Command::Signature(options) => signature::run(options),
+        Command::Config(options) => show_config::run(file, &options),
+    }
+}

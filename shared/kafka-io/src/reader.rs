@@ -200,6 +200,7 @@ impl Reader {
             // One topic at a time: the end-of-partition event names only the partition.
             let mut active = self.activate(ranges.iter().filter(|range| range.topic == topic))?;
             let ended = self.read_topic(topic, &mut active, deadline, &mut each);
+            self.wake(topic, &active);
             let freed = self.consumer.unassign().map_err(|why| read_failed(topic, &why));
             match ended? {
                 ControlFlow::Break(()) => return Ok(Ended::Stopped),
@@ -307,6 +308,17 @@ impl Reader {
         list.add_partition(topic, partition);
         if let Err(why) = self.consumer.pause(&list) {
             tracing::debug!(topic, partition, %why, "finished partition is still fetched");
+        }
+    }
+
+    /// Takes back [`rest`](Self::rest): a pause outlives the assignment, and the next read would wait in vain.
+    fn wake(&self, topic: &str, active: &[Active]) {
+        let mut list = TopicPartitionList::new();
+        for range in active.iter().filter(|range| !range.open()) {
+            list.add_partition(topic, range.partition);
+        }
+        if let Err(why) = self.consumer.resume(&list) {
+            tracing::warn!(topic, %why, "a partition stays paused; open a new reader");
         }
     }
 

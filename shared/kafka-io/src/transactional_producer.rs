@@ -83,6 +83,12 @@ pub struct TransactionError {
     pub poisoned: bool,
 }
 
+impl TransactionError {
+    pub(crate) fn fatal(doing: &'static str, why: String) -> Self {
+        Self { class: Class::Fatal, doing, why, record: None, poisoned: false }
+    }
+}
+
 /// Where a partition's reading goes on, to be written in a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextOffset<'a> {
@@ -159,16 +165,21 @@ impl TransactionalProducer {
     /// Waits until every record sent has its delivery report.
     ///
     /// # Errors
-    /// [`Class::Abortable`] with the first record that was not written, [`Class::Retriable`] on `timeout`.
+    /// [`Class::Abortable`] when a record was not written, or on `timeout`.
     pub fn flush_and_await(&self, timeout: Duration) -> Result<(), TransactionError> {
-        if !self.reports.wait_for_all(Instant::now() + timeout) {
-            return Err(not_in_time(
-                "write the transaction's records",
-                "delivery reports are missing",
-            ));
+        if self.written_within(timeout)? {
+            return Ok(());
+        }
+        Err(not_in_time("write the transaction's records", "delivery reports are missing"))
+    }
+
+    /// As [`flush_and_await`](Self::flush_and_await), but returns false when reports are still missing after `slice`.
+    pub(crate) fn written_within(&self, slice: Duration) -> Result<bool, TransactionError> {
+        if !self.reports.wait_for_all(Instant::now() + slice) {
+            return Ok(false);
         }
         match self.reports.first_failure() {
-            None => Ok(()),
+            None => Ok(true),
             // A broker refuses a whole request for one of its records, so the record is not known here.
             Some(error) => {
                 Err(TransactionError { record: None, ..refused("write a record", &error, 0) })
@@ -340,11 +351,6 @@ fn not_in_time(doing: &'static str, why: &str) -> TransactionError {
 }
 
 fn no_group() -> TransactionError {
-    TransactionError {
-        class: Class::Fatal,
-        doing: "send the offsets to the transaction",
-        why: "the consumer has no group".to_owned(),
-        record: None,
-        poisoned: false,
-    }
+    let why = "the consumer has no group".to_owned();
+    TransactionError::fatal("send the offsets to the transaction", why)
 }

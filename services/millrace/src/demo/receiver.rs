@@ -1,0 +1,180 @@
+//! The demo's third party: a small HTTP server that records what it takes and can be made to fail.
+//!
+//! `FAULT=swallow` and `FAULT=double` make its record lie, so that it can be seen that the demo
+//! would notice.
+
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use parking_lot::Mutex;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// How the record lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    /// One request is answered and not recorded.
+    Swallow,
+    /// One request is recorded twice.
+    Double,
+}
+
+impl Fault {
+    /// Reads the word of the environment variable `FAULT`.
+    pub(crate) fn parse(word: Option<&str>) -> Result<Self, String> {
+        match word {
+            None | Some("") => Ok(Self::None),
+            Some("swallow") => Ok(Self::Swallow),
+            Some("double") => Ok(Self::Double),
+            Some(other) => Err(format!("FAULT={other:?} is not known: use swallow or double")),
+        }
+    }
+}
+
+/// One request that was taken.
+#[derive(Debug, Clone)]
+pub(crate) struct Taken {
+    /// The first step of the path: in the examples the destination's name.
+    pub(crate) destination: String,
+    /// The idempotency key.
+    pub(crate) key: String,
+    pub(crate) at: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    taken: Vec<Taken>,
+    refused: usize,
+    failing: BTreeSet<String>,
+    lied: bool,
+}
+
+/// A handle on the running receiver.
+#[derive(Clone)]
+pub(crate) struct Receiver {
+    record: Arc<Mutex<Record>>,
+    fault: Fault,
+    /// Whether every request is told on standard output, as `millrace dev` does.
+    told: bool,
+}
+
+impl Receiver {
+    /// Makes a receiver that has taken nothing yet.
+    pub(crate) fn new(fault: Fault, told: bool) -> Self {
+        Self { record: Arc::default(), fault, told }
+    }
+
+    /// Answers 503 at this destination from now on, or no longer.
+    pub(crate) fn fail(&self, destination: &str, failing: bool) {
+        let mut record = self.record.lock();
+        if failing {
+            record.failing.insert(destination.to_owned());
+        } else {
+            record.failing.remove(destination);
+        }
+    }
+
+    /// Returns what was taken so far.
+    pub(crate) fn taken(&self) -> Vec<Taken> {
+        self.record.lock().taken.clone()
+    }
+
+    /// Counts the requests answered with 503.
+    pub(crate) fn refused(&self) -> usize {
+        self.record.lock().refused
+    }
+
+    /// Binds to `address`; port 0 takes any free one.
+    pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+        TcpListener::bind(address).await
+    }
+
+    /// Serves until `stop`.
+    pub(crate) async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => {
+                    let Ok((stream, _)) = accepted else { continue };
+                    let receiver = self.clone();
+                    connections.spawn(async move {
+                        let answer = hyper::service::service_fn(move |request| {
+                            let receiver = receiver.clone();
+                            async move { Ok::<_, Infallible>(receiver.answer(request).await) }
+                        });
+                        let mut server = Builder::new(TokioExecutor::new());
+                        server.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
+                        // A connection that breaks is the sender's to notice.
+                        let _ended = server.serve_connection(TokioIo::new(stream), answer).await;
+                    });
+                }
+                Some(_ended) = connections.join_next() => {}
+            }
+        }
+        connections.shutdown().await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let destination =
+            request.uri().path().split('/').nth(1).unwrap_or_default().to_owned();
+        let key = request.headers().get("webhook-id").and_then(|v| v.to_str().ok());
+        let key = key.unwrap_or_default().to_owned();
+        let line = format!("{} {}", request.method(), request.uri().path());
+        let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
+        let status = match body {
+            Err(_) => StatusCode::BAD_REQUEST,
+            Ok(body) => {
+                if self.told {
+                    tell(&line, &key, &body.to_bytes());
+                }
+                self.take(destination, key)
+            }
+        };
+        let mut answer = Response::new(Full::new(Bytes::from_static(b"{\"taken\":true}")));
+        if status != StatusCode::OK {
+            *answer.body_mut() = Full::new(Bytes::from_static(b"{\"error\":\"down for maintenance\"}"));
+        }
+        *answer.status_mut() = status;
+        answer
+    }
+
+    fn take(&self, destination: String, key: String) -> StatusCode {
+        let mut record = self.record.lock();
+        if record.failing.contains(&destination) {
+            record.refused += 1;
+            return StatusCode::SERVICE_UNAVAILABLE;
+        }
+        let taken = Taken { destination, key, at: Instant::now() };
+        let lies = self.fault != Fault::None && !record.lied;
+        record.lied |= lies;
+        match self.fault {
+            Fault::Swallow if lies => {}
+            Fault::Double if lies => record.taken.extend([taken.clone(), taken]),
+            Fault::None | Fault::Swallow | Fault::Double => record.taken.push(taken),
+        }
+        StatusCode::OK
+    }
+}
+
+#[allow(clippy::print_stdout)]
+fn tell(line: &str, key: &str, body: &[u8]) {
+    let body: String = String::from_utf8_lossy(body).chars().take(300).collect();
+    println!("received  {line}  webhook-id={key}\n          {body}");
+}

@@ -1,0 +1,95 @@
+//! Which topics a catalog needs, and how they must be: pure.
+//!
+//! What a topic's records mean is `wire`'s; how topics are compared and made is `kafka-io`'s.
+
+use std::time::Duration;
+
+use catalog_io::{Catalog, Destination, Source};
+use kafka_io::topics::Spec;
+use wire::topics::Names;
+
+use crate::settings::Topics;
+
+/// A broker takes a record of this size without being told so.
+const RECORD_BYTES_DEFAULT: usize = 1024 * 1024;
+/// What a record holds besides the body: headers, ids, the frame of a batch.
+const RECORD_BYTES_AROUND: usize = 256 * 1024;
+
+/// Returns the topics in the order in which they are listed to the operator.
+pub(crate) fn specs(catalog: &Catalog, names: &Names, topics: &Topics) -> Vec<Spec> {
+    let body = catalog.sources.values().map(|source| source.body_bytes_max).max().unwrap_or(0);
+    let make = Make { names, topics, record_bytes: body + RECORD_BYTES_AROUND };
+    let sources = catalog.sources.values().flat_map(|source| make.of_source(source));
+    let destinations =
+        catalog.destinations.values().flat_map(|destination| make.of_destination(destination));
+    sources.chain(destinations).chain(make.of_all()).collect()
+}
+
+struct Make<'a> {
+    names: &'a Names,
+    topics: &'a Topics,
+    /// The largest record: a body goes from source to destination, or to a dead letter, as it is.
+    record_bytes: usize,
+}
+
+impl Make<'_> {
+    fn of_source(&self, source: &Source) -> [Spec; 3] {
+        let (name, partitions) = (source.name.as_str(), source.partitions);
+        let events = self.topics.retention.events;
+        [
+            self.records(self.names.raw(name), partitions, events),
+            self.records(self.names.raw_replay(name), partitions, events),
+            self.dead_letters("transform", name, partitions),
+        ]
+    }
+
+    fn of_destination(&self, destination: &Destination) -> [Spec; 3] {
+        let (name, partitions) = (destination.spec.name.as_str(), destination.partitions);
+        let retention = self.topics.retention;
+        let lane = |topic| Spec {
+            // A record waits while those before it are tried, at the longest for the whole budget.
+            longest_wait: Some(destination.spec.retry.budget),
+            ..self.records(topic, partitions, retention.deliveries)
+        };
+        let (out, replay) = (self.names.out(name), self.names.out_replay(name));
+        [lane(out), lane(replay), self.dead_letters("deliver", name, partitions)]
+    }
+
+    fn of_all(&self) -> [Spec; 4] {
+        let retention = self.topics.retention;
+        let receipts = self.topics.receipts_partitions;
+        let unkeyed = |spec: Spec| Spec { keyed: false, ..spec };
+        let state = self.topic(self.names.state(), 1).with("cleanup.policy", "compact");
+        [
+            self.records(self.names.receipts(), receipts, retention.receipts),
+            unkeyed(self.records(self.names.quarantine(), 1, retention.quarantine)),
+            unkeyed(self.records(self.names.audit(), 1, retention.audit)),
+            state,
+        ]
+    }
+
+    /// The same partition count as the stream's, so that a dead letter keeps its partition.
+    fn dead_letters(&self, service: &str, stream: &str, partitions: i32) -> Spec {
+        let topic = self.names.dlq(service, stream);
+        self.records(topic, partitions, self.topics.retention.dead_letters)
+    }
+
+    fn records(&self, name: String, partitions: i32, retention: Duration) -> Spec {
+        let spec = self
+            .topic(name, partitions)
+            .with("cleanup.policy", "delete")
+            .with("retention.ms", retention.as_millis().to_string());
+        if self.record_bytes <= RECORD_BYTES_DEFAULT {
+            return spec;
+        }
+        spec.with("max.message.bytes", self.record_bytes.to_string())
+    }
+
+    fn topic(&self, name: String, partitions: i32) -> Spec {
+        let replication = self.topics.replication;
+        // One replica may be away without stopping the flow, and no acknowledged record is on one only.
+        let in_sync = (replication - 1).max(1);
+        Spec::new(name, partitions, replication)
+            .with("min.insync.replicas", in_sync.to_string())
+    }
+}

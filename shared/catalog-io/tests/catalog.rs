@@ -1,0 +1,134 @@
+//! Catalogs as files: the examples, ten mistakes at once, secrets, and a reload that keeps the old.
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, path::Path, time::Duration};
+
+use catalog_io::{Environment, Problem, Reload, load, watch};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+const GOOD: &str = r#"apiVersion: millrace/v1
+sources:
+  shop:
+    kind: webhook
+    verify: { scheme: github, secrets: [{ env: SHOP }] }
+routes:
+  - { name: all, from: shop, to: sink }
+destinations:
+  sink: { kind: http, url: https://sink.example/in }
+"#;
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+fn environment() -> Environment {
+    [("SHOP", "planted-secret"), ("BLANK", " ")].into_iter().collect()
+}
+
+fn mistakes(files: &[(&str, &str)]) -> Vec<Problem> {
+    load(folder(files).path(), &environment()).unwrap_err().0
+}
+
+#[test]
+fn the_examples_hold() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let catalog = load(&examples, &Environment::default()).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(
+        (catalog.sources.len(), catalog.routes.len(), catalog.destinations.len()),
+        (3, 5, 4)
+    );
+}
+
+#[test]
+fn ten_mistakes_are_ten_messages_with_their_lines() {
+    let bad = r#"apiVersion: millrace/v1
+sources:
+  Shop:
+    kind: webhook
+    verify: { scheme: github, secrets: [{ env: SHOP }] }
+  git:
+    kind: webhook
+    verify: { scheme: github, secrets: [{ env: MISSING }] }
+  big:
+    kind: webhook
+    verify: { scheme: github, secrets: [{ env: SHOP }] }
+    body_max: 5
+  odd:
+    kind: webhook
+    verify: { scheme: github, secrets: [{ env: SHOP }] }
+    key: .a ==
+routes:
+  - { name: one, from: git, to: nowhere }
+  - { name: one, from: git, to: sink, map: missing.vrl }
+destinations:
+  sink: { kind: http, url: "ftp://sink.example" }
+  slow: { kind: http, url: https://slow.example, timeout: 30 }
+  extra: { kind: http, url: https://extra.example, retries: 3 }
+"#;
+    let found = mistakes(&[("catalog.yaml", bad)]);
+    let lines: Vec<usize> = found.iter().map(|p| p.line).collect();
+    let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+    for line in [3, 8, 12, 16, 18, 19, 21, 22, 23] {
+        assert!(lines.contains(&line), "nothing said of line {line}:\n{}", told.join("\n"));
+    }
+    assert!(found.len() >= 10, "{}", told.join("\n"));
+    for problem in &found {
+        assert!(!problem.what.is_empty() && !problem.why.is_empty() && !problem.fix.is_empty());
+    }
+}
+
+#[test]
+fn a_mapping_that_does_not_compile_is_told_with_the_compilers_words() {
+    let bad = GOOD.replace("to: sink }", "to: sink, map: m.vrl }");
+    let found = mistakes(&[("catalog.yaml", &bad), ("m.vrl", ". = upcase(.name)\n")]);
+    let told = found[0].to_string();
+    assert!(found.len() == 1 && told.contains("m.vrl") && told.contains("line 1"), "{told}");
+}
+
+#[test]
+fn a_secret_is_never_printed() {
+    let folder = folder(&[("catalog.yaml", GOOD)]);
+    let catalog = load(folder.path(), &environment()).unwrap();
+    assert!(!format!("{catalog:?} {:?}", environment()).contains("planted-secret"));
+    let blank = GOOD.replace("SHOP", "BLANK");
+    assert!(mistakes(&[("catalog.yaml", &blank)])[0].what.contains("blank"));
+}
+
+#[test]
+fn a_rotated_secret_is_another_version() {
+    let folder = folder(&[("catalog.yaml", GOOD)]);
+    let version = |secret: &str| {
+        load(folder.path(), &[("SHOP", secret)].into_iter().collect()).unwrap().version
+    };
+    assert_eq!(version("a"), version("a"));
+    assert_ne!(version("a"), version("b"));
+}
+
+#[tokio::test]
+async fn a_bad_reload_is_refused_whole_and_the_old_catalog_goes_on() {
+    let good = GOOD.replace("env: SHOP", "file: secret");
+    let folder = folder(&[("catalog.yaml", &good), ("secret", "s")]);
+    let first = load(folder.path(), &Environment::default()).unwrap();
+    let version = first.version.clone();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let stop = CancellationToken::new();
+    let (catalogs, keep) = watch(first, folder.path().to_owned(), stop.clone(), move |reload| {
+        let _listening = tell.send(reload);
+    });
+    let keeping = tokio::spawn(keep);
+    let mut next =
+        async || tokio::time::timeout(Duration::from_secs(20), told.recv()).await.unwrap().unwrap();
+    fs::write(folder.path().join("catalog.yaml"), good.replace("sink }", "none }")).unwrap();
+    assert!(matches!(next().await, Reload::Refused(_)));
+    assert_eq!(catalogs.current().version, version);
+    fs::write(folder.path().join("catalog.yaml"), good.replace("/in", "/other")).unwrap();
+    assert!(matches!(next().await, Reload::Taken { .. }));
+    assert_ne!(catalogs.current().version, version);
+    stop.cancel();
+    keeping.await.unwrap();
+}

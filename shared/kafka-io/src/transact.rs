@@ -1,0 +1,350 @@
+//! The exactly-once engine: reads, has records processed, and writes results and positions in one transaction.
+//!
+//! One thread reads and processes; several transactional producers take turns, so that the end of one
+//! transaction overlaps the next. Records of a partition are processed in order, results of a key are written in
+//! order, and positions are committed in order. What a failed transaction held is read and processed again, so a
+//! [`Processor`] may see a record more than once, and Kafka shows the results once (to readers of committed
+//! records). It knows nothing of what records mean.
+
+mod batch;
+mod crew;
+mod pace;
+mod session;
+mod slot;
+mod suspects;
+mod turns;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::consumer::{Group, GroupOptions, Status};
+use crate::metrics::Metrics;
+use crate::record::Record;
+use crate::transactional_producer::TransactionError;
+
+pub use batch::{Batch, TooLarge};
+use crew::Crew;
+use session::{End, Session};
+
+/// What makes results of records.
+///
+/// It runs on the engine's reading thread and may block there, for less than the group's poll interval (5 min).
+/// It must not panic; if it does, the engine ends with an error.
+pub trait Processor: Send + 'static {
+    /// Adds to `batch` what follows from `record`.
+    fn process(&mut self, record: &Record, batch: &mut Batch);
+
+    /// Deals with a record whose results Kafka refuses to take: writes a dead letter, as a rule. It is called again
+    /// with [`Refusal::times`] above 1 when that was refused too, and then writes something smaller.
+    fn refused(&mut self, record: &Record, refusal: &Refusal, batch: &mut Batch);
+
+    /// Forgets what was kept of records that are not committed: they come again, or to another instance.
+    fn forget(&mut self) {}
+}
+
+/// Why Kafka did not take what followed from a record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    pub why: String,
+    /// How often this record's results were refused.
+    pub times: u32,
+}
+
+/// A transaction that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Transaction {
+    /// False when it was rolled back.
+    pub committed: bool,
+    pub inputs: usize,
+    pub outgoing: usize,
+    /// From the closing of the batch to the end of the transaction.
+    pub took: Duration,
+    /// The commit call alone.
+    pub commit: Duration,
+}
+
+/// Called by name at places where a crash must do no harm.
+pub type Hook = Arc<dyn Fn(&'static str) + Send + Sync>;
+
+/// Called with every transaction that has ended, on the reading thread.
+pub type Told = Arc<dyn Fn(&Transaction) + Send + Sync>;
+
+/// How the engine works.
+#[derive(Clone)]
+pub struct TransactOptions {
+    /// Transactional ids are `<prefix>-<ordinal>-<slot>`; they must stay the same over restarts of an instance.
+    pub transactional_prefix: String,
+    /// Number of this instance, different for each.
+    pub ordinal: u32,
+    /// Producers that take turns.
+    pub slots: usize,
+    /// Shortest and longest time between two transactions: the first when idle, towards the second under load.
+    pub interval_min: Duration,
+    pub interval_max: Duration,
+    /// Input records of one transaction at most.
+    pub batch_records: usize,
+    /// Outgoing bytes of one transaction at most, exceeded by the results of one record.
+    pub batch_bytes: usize,
+    /// Largest outgoing record in bytes.
+    pub record_bytes_max: usize,
+    /// After this time the broker aborts an open transaction. Until then it hides what follows from readers.
+    pub transaction_timeout: Duration,
+    /// After this time a record without acknowledgement fails its transaction; below `transaction_timeout`.
+    pub message_timeout: Duration,
+    /// Time for open transactions to end when partitions go to another member; then they are aborted.
+    pub revoke_budget: Duration,
+    /// Places named: `transact.after_flush`, `.after_send_offsets`, `.after_commit`, `.during_revoke`.
+    pub hook: Hook,
+    pub told: Told,
+}
+
+impl TransactOptions {
+    /// Returns the defaults: 4 slots, 5 to 200 ms, 5,000 records or 8 MiB a transaction.
+    pub fn new(transactional_prefix: impl Into<String>, ordinal: u32) -> Self {
+        Self {
+            transactional_prefix: transactional_prefix.into(),
+            ordinal,
+            slots: 4,
+            interval_min: Duration::from_millis(5),
+            interval_max: Duration::from_millis(200),
+            batch_records: 5_000,
+            batch_bytes: 8 << 20,
+            record_bytes_max: 1_000_000,
+            transaction_timeout: Duration::from_secs(60),
+            message_timeout: Duration::from_secs(45),
+            revoke_budget: Duration::from_secs(20),
+            hook: Arc::new(|_| {}),
+            told: Arc::new(|_| {}),
+        }
+    }
+}
+
+impl fmt::Debug for TransactOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransactOptions")
+            .field("transactional_prefix", &self.transactional_prefix)
+            .field("ordinal", &self.ordinal)
+            .field("slots", &self.slots)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the engine ended by itself, or did not end well.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The configuration is refused.
+    #[error("could not open the transactional engine: {why}; check the kafka section of the configuration")]
+    Open { why: String },
+    #[error("processing of {at} panicked: {why}; this is a defect, please report it")]
+    Processor { at: String, why: String },
+    #[error("a transaction's thread panicked: {why}; this is a defect, please report it")]
+    Slot { why: String },
+    #[error("could not close the consumer: {why}; its partitions move when its session ends")]
+    Consumer { why: String },
+    #[error("could not end all transactions in time; a restart with the same ids ends them")]
+    Deadline,
+}
+
+/// A running engine. Dropping it asks it to stop and does not wait.
+pub struct Engine {
+    stop: Arc<Stop>,
+    status: watch::Receiver<Status>,
+    result: watch::Receiver<Option<Result<(), EngineError>>>,
+}
+
+/// Starts the engine on threads of its own.
+///
+/// # Errors
+/// [`EngineError::Open`] with the setting that is refused. A cluster that cannot be reached is no error: the engine
+/// goes on trying, and its status says so.
+pub fn transact(
+    config: &Config,
+    group: &GroupOptions,
+    options: TransactOptions,
+    metrics: &Metrics,
+    processor: impl Processor,
+) -> Result<Engine, EngineError> {
+    let refused = |why: TransactionError| EngineError::Open { why: why.to_string() };
+    let crew = Crew::hire(config, &options).map_err(refused)?;
+    let (status, watched) = watch::channel(Status::default());
+    let (result, ended) = watch::channel(None);
+    let stop = Arc::new(Stop::default());
+    let life = Life {
+        config: config.clone(),
+        group: group.clone(),
+        options,
+        metrics: metrics.clone(),
+        status,
+        stop: stop.clone(),
+    };
+    thread::Builder::new()
+        .name("transact".to_owned())
+        .spawn(move || {
+            let mut processor = processor;
+            result.send_replace(Some(life.live(crew, &mut processor)));
+        })
+        .map_err(|why| EngineError::Open { why: why.to_string() })?;
+    Ok(Engine { stop, status: watched, result: ended })
+}
+
+impl Engine {
+    /// Returns what the engine is doing, kept up to date.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Reads these topics from now on.
+    pub fn set_topics(&self, topics: Vec<String>) {
+        self.stop.state.lock().topics = Some(topics);
+    }
+
+    /// Commits what is open, leaves the group, and returns when all is closed or `deadline` has passed.
+    ///
+    /// # Errors
+    /// What the engine ended with, or [`EngineError::Deadline`].
+    pub async fn stop(&self, deadline: Duration) -> Result<(), EngineError> {
+        self.stop.ask(deadline);
+        // Closing has a second more than the engine was told, to say what it did not manage.
+        match tokio::time::timeout(deadline + Duration::from_secs(1), self.ended()).await {
+            Ok(result) => result,
+            Err(_) => Err(EngineError::Deadline),
+        }
+    }
+
+    /// Returns when the engine has ended, by [`stop`](Self::stop) or by itself.
+    pub async fn ended(&self) -> Result<(), EngineError> {
+        let mut result = self.result.clone();
+        match result.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or(Ok(())),
+            Err(_) => {
+                let why = "the reading thread ended without a result".to_owned();
+                Err(EngineError::Slot { why })
+            }
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop.ask(Duration::from_secs(5));
+    }
+}
+
+/// The wish to stop, and by when; and the topics wished for.
+#[derive(Default)]
+struct Stop {
+    asked: AtomicBool,
+    state: Mutex<Wishes>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Wishes {
+    deadline: Option<Instant>,
+    topics: Option<Vec<String>>,
+}
+
+impl Stop {
+    fn ask(&self, within: Duration) {
+        let mut state = self.state.lock();
+        let deadline = Instant::now() + within;
+        state.deadline = Some(state.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        self.asked.store(true, Ordering::Relaxed);
+        self.changed.notify_all();
+    }
+
+    fn asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    fn deadline(&self) -> Instant {
+        self.state.lock().deadline.unwrap_or_else(Instant::now)
+    }
+
+    fn new_topics(&self) -> Option<Vec<String>> {
+        self.state.lock().topics.take()
+    }
+
+    /// Waits, but no longer than until a stop is asked for.
+    fn pause(&self, time: Duration) {
+        let end = Instant::now() + time;
+        let mut state = self.state.lock();
+        while !self.asked() && !self.changed.wait_until(&mut state, end).timed_out() {}
+    }
+}
+
+/// The engine's reading thread.
+struct Life {
+    config: Config,
+    group: GroupOptions,
+    options: TransactOptions,
+    metrics: Metrics,
+    status: watch::Sender<Status>,
+    stop: Arc<Stop>,
+}
+
+impl Life {
+    /// One session after the other, until the engine is to stop or something is beyond repair.
+    fn live(mut self, first: Crew, processor: &mut impl Processor) -> Result<(), EngineError> {
+        let mut crew = Ok(first);
+        loop {
+            let end = match crew {
+                Ok(crew) => self.session(crew, processor),
+                Err(why) => session::again(&why),
+            };
+            match end {
+                End::Stopped => return Ok(()),
+                End::Dead(error) => return Err(error),
+                End::Again { why, pause } => {
+                    tracing::error!(why, prefix = self.options.transactional_prefix, ordinal = self.options.ordinal, "transactional engine starts anew");
+                    processor.forget();
+                    self.stop.pause(pause);
+                }
+            }
+            if self.stop.asked() {
+                return Ok(());
+            }
+            crew = Crew::hire(&self.config, &self.options);
+        }
+    }
+
+    fn session(&mut self, crew: Crew, processor: &mut impl Processor) -> End {
+        // Before the first read: an open transaction of a predecessor would hide our own records' predecessors.
+        match crew.ready(|| !self.stop.asked()) {
+            Ok(true) => {}
+            Ok(false) => {
+                crew.dismiss(self.stop.deadline());
+                return End::Stopped;
+            }
+            Err(end) => {
+                crew.dismiss(Instant::now() + Duration::from_secs(1));
+                return session::slot_end(end);
+            }
+        }
+        if let Some(topics) = self.stop.new_topics() {
+            self.group.topics = topics;
+        }
+        match Group::open(&self.config, &self.group, &self.metrics, &self.status) {
+            Ok(group) => {
+                Session::new(group, crew, processor, &self.options, &self.stop).run()
+            }
+            Err(why) => {
+                crew.dismiss(Instant::now() + Duration::from_secs(1));
+                End::Dead(EngineError::Open { why: why.to_string() })
+            }
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

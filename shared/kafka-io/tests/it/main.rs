@@ -1,0 +1,6 @@
+//! What the crate promises, on a real Kafka.
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+mod reader;
+mod topics;
