@@ -51,7 +51,11 @@ impl Cluster {
     }
 
     /// Writes records acknowledged by all, `(partition, key, value)`; blocks.
-    pub(crate) fn write(&self, topic: &str, records: impl IntoIterator<Item = (i32, String, String)>) {
+    pub(crate) fn write(
+        &self,
+        topic: &str,
+        records: impl IntoIterator<Item = (i32, String, String)>,
+    ) {
         let producer: BaseProducer = self.native().set("acks", "all").create().unwrap();
         for (partition, key, value) in records {
             let record = BaseRecord::to(topic).partition(partition).key(&key).payload(&value);

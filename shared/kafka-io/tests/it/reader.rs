@@ -66,7 +66,8 @@ async fn a_read_ends_at_markers_and_shows_no_aborted_record() {
         for (from, to, expected) in cases {
             assert_eq!(read(&reader, from, to), (Ended::Complete, owned(expected)), "{from}..{to}");
         }
-        let options = ReaderOptions { isolation: Isolation::Uncommitted, ..ReaderOptions::default() };
+        let options =
+            ReaderOptions { isolation: Isolation::Uncommitted, ..ReaderOptions::default() };
         let reader = Reader::open(&cluster.config, options).unwrap();
         let all = owned(&["a", "b", "x", "y", "c", "z"]);
         assert_eq!(read(&reader, 0, i64::MAX), (Ended::Complete, all));

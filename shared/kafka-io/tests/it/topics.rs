@@ -28,7 +28,10 @@ async fn verified(cluster: &Cluster, wanted: &[Spec]) {
 async fn topics_are_planned_made_changed_and_verified() {
     let cluster = Cluster::one().await;
     let first = [
-        cluster.spec("raw.github", 2).with("retention.ms", "604800000").with("cleanup.policy", "delete"),
+        cluster
+            .spec("raw.github", 2)
+            .with("retention.ms", "604800000")
+            .with("cleanup.policy", "delete"),
         cluster.spec("ctl.state", 1).with("cleanup.policy", "compact"),
     ];
 
@@ -43,7 +46,8 @@ async fn topics_are_planned_made_changed_and_verified() {
     verified(&cluster, &first).await;
     assert_eq!(apply_plan(&cluster, &first).await, [], "what is as wanted is left alone");
 
-    let second = [cluster.spec("raw.github", 4).with("retention.ms", "1209600000"), first[1].clone()];
+    let second =
+        [cluster.spec("raw.github", 4).with("retention.ms", "1209600000"), first[1].clone()];
     assert_eq!(apply_plan(&cluster, &second).await.len(), 2);
     verified(&cluster, &second).await;
 }
@@ -51,7 +55,8 @@ async fn topics_are_planned_made_changed_and_verified() {
 #[tokio::test(flavor = "multi_thread")]
 async fn setting_one_thing_leaves_the_others() {
     let cluster = Cluster::one().await;
-    let spec = cluster.spec("t", 1).with("segment.bytes", "1048576").with("max.message.bytes", "5000");
+    let spec =
+        cluster.spec("t", 1).with("segment.bytes", "1048576").with("max.message.bytes", "5000");
     cluster.create(spec).await;
     let wanted = [cluster.spec("t", 1).with("retention.ms", "7200000000")];
     apply_plan(&cluster, &wanted).await;
