@@ -1,0 +1,55 @@
+# Millrace's verbs. Each sets up what it needs; on a machine that has it, that takes a second.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/.cache/tools/bin:$(PATH)
+MILLRACE := target/debug/millrace
+
+.PHONY: help demo dev up down test check fmt bench chaos clean
+
+help: ## says what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: build ## shows the main job in one process, with nothing installed; FAULT=swallow|double makes its receiver lie
+	@$(MILLRACE) demo
+
+dev: build ## runs everything in one process on examples/ until Ctrl-C
+	@$(MILLRACE) dev
+
+up: build ## runs the four services on a local Kafka and registry, which keep their data
+	@deploy/local/fetch.sh
+	@deploy/local/millrace.sh up
+
+down: ## stops what `make up` started
+	@deploy/local/millrace.sh down
+
+test: ## sets up, checks and tests everything
+	@.ci/test
+
+check: ## the quick part: format, house, licences, lints
+	@.ci/setup lint
+	cargo fmt --all --check
+	cargo xtask house
+	cargo deny --log-level error --offline check licenses bans sources
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+fmt: ## formats the code
+	cargo fmt --all
+
+bench: ## measures each service beside its floor
+	@.ci/setup test
+	benches/run.sh
+
+chaos: ## kills every service 20 times and a broker 5 times under load
+	@.ci/setup test
+	@cargo build --workspace --all-targets --quiet
+	MILLRACE_CHAOS=whole cargo nextest run -p millrace-tests -E 'test(chaos)' --no-capture
+
+clean: down ## removes what was built and what local runs keep; .cache/ stays
+	rm -rf target
+
+.PHONY: build
+build:
+	@.ci/setup build
+	@cargo build --quiet
