@@ -29,6 +29,7 @@ test: ## sets up, checks and tests everything
 
 check: ## the quick part: format, house, licences, lints
 	@.ci/setup lint
+	@cargo fetch --locked --quiet
 	cargo fmt --all --check
 	cargo xtask house
 	cargo deny --log-level error --offline check licenses bans sources
@@ -47,7 +48,7 @@ chaos: ## kills every service 20 times and a broker 5 times under load
 	MILLRACE_CHAOS=whole cargo nextest run -p millrace-tests -E 'test(chaos)' --no-capture
 
 clean: down ## removes what was built and what local runs keep; .cache/ stays
-	rm -rf target
+	rm -rf target .cache/local
 
 .PHONY: build
 build:
