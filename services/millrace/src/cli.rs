@@ -29,14 +29,6 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Accepts webhooks and writes one event per accepted payload.
-    Ingest,
-    /// Makes deliveries from events.
-    Transform,
-    /// Sends deliveries to their destinations.
-    Deliver,
-    /// Shows dead letters and replays them, over HTTP.
-    DlqReplayer,
     /// Says what is wrong with a catalog, every mistake at once.
     Check(Check),
     /// Prints a JSON Schema.

@@ -8,7 +8,6 @@ mod check;
 mod cli;
 mod failure;
 mod leftovers;
-mod run;
 mod schema;
 mod settings;
 mod shared;
@@ -38,7 +37,8 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             let why = error.to_string();
-            return Failure::new("start the event loop", why, "raise the limit of threads").report();
+            return Failure::new("start the event loop", why, "raise the limit of threads")
+                .report();
         }
     };
     let done = runtime.block_on(run(cli));
@@ -52,10 +52,6 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let file = cli.config.as_deref();
     match cli.command {
-        Command::Ingest => run::one(file, run::Service::Ingest).await,
-        Command::Transform => run::one(file, run::Service::Transform).await,
-        Command::Deliver => run::one(file, run::Service::Deliver).await,
-        Command::DlqReplayer => run::one(file, run::Service::DlqReplayer).await,
         Command::Check(options) => check::run(&options),
         Command::Schema(options) => schema::run(&options),
         Command::Topics(options) => topics::run(file, options).await,

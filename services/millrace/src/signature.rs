@@ -85,7 +85,9 @@ fn one(options: &cli::Verify) -> Result<ExitCode, Failure> {
 }
 
 fn named(files: &[std::path::PathBuf], index: usize) -> String {
-    files.get(index).map_or_else(|| "a secret".into(), |file| format!("the secret in {}", file.display()))
+    files
+        .get(index)
+        .map_or_else(|| "a secret".into(), |file| format!("the secret in {}", file.display()))
 }
 
 /// Reads the scheme as a catalog would: options beside its name.
@@ -96,7 +98,9 @@ fn scheme(options: &cli::Verify) -> Result<Scheme, Failure> {
     for option in &options.option {
         let Some((key, value)) = option.split_once('=') else {
             let why = format!("{option:?} has no =");
-            return Err(Failure::new("read an option of the scheme", why, "write NAME=VALUE").code(USAGE));
+            return Err(
+                Failure::new("read an option of the scheme", why, "write NAME=VALUE").code(USAGE)
+            );
         };
         // A number or a list is written as JSON; anything else is text.
         let value = match serde_json::from_str(value) {
@@ -145,7 +149,8 @@ fn header_value(line: &str, file: &Path) -> Result<HeaderValue, Failure> {
 
 fn no_header(line: &str, file: &Path) -> Failure {
     let what = format!("read the headers of {}", file.display());
-    Failure::new(what, format!("{line:?} is no header"), "write one `Name: value` a line").code(USAGE)
+    Failure::new(what, format!("{line:?} is no header"), "write one `Name: value` a line")
+        .code(USAGE)
 }
 
 fn now(text: Option<&str>) -> Result<i64, Failure> {

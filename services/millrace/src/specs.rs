@@ -89,7 +89,61 @@ impl Make<'_> {
         let replication = self.topics.replication;
         // One replica may be away without stopping the flow, and no acknowledged record is on one only.
         let in_sync = (replication - 1).max(1);
-        Spec::new(name, partitions, replication)
-            .with("min.insync.replicas", in_sync.to_string())
+        Spec::new(name, partitions, replication).with("min.insync.replicas", in_sync.to_string())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use catalog_io::Environment;
+    use std::path::Path;
+
+    use super::*;
+    use crate::settings;
+
+    fn examples() -> (Catalog, Topics) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+        let catalog = catalog_io::load(&folder, &Environment::of_process());
+        (catalog.map_err(|e| e.to_string()).unwrap(), settings::load(None).unwrap().config.topics)
+    }
+
+    #[test]
+    fn a_catalog_needs_its_lanes_and_its_dead_letters_and_each_name_reads_back() {
+        let (catalog, topics) = examples();
+        let names = Names::new("test.");
+        let specs = specs(&catalog, &names, &topics);
+        let expected = 3 * catalog.sources.len() + 3 * catalog.destinations.len() + 4;
+        assert_eq!(specs.len(), expected);
+        for spec in &specs {
+            assert!(names.parse(&spec.name).is_some(), "{}", spec.name);
+        }
+        let of = |name: &str| specs.iter().find(|spec| spec.name == name).unwrap();
+        let (out, dead) = (of("test.out.crm"), of("test.dlq.deliver.crm"));
+        assert_eq!(out.partitions, dead.partitions);
+        assert_eq!(out.longest_wait, Some(Duration::from_secs(2)));
+        assert_eq!(of("test.ctl.state").config["cleanup.policy"], "compact");
+        assert_eq!(of("test.raw.github").config["retention.ms"], "604800000");
+        assert_eq!(of("test.raw.github").config["min.insync.replicas"], "2");
+    }
+
+    #[test]
+    fn a_topic_takes_the_largest_body_that_a_source_may_send() {
+        let (catalog, topics) = examples();
+        let largest = catalog.sources.values().map(|source| source.body_bytes_max).max().unwrap();
+        for spec in specs(&catalog, &Names::new(""), &topics) {
+            let bytes = spec.config.get("max.message.bytes").map(|text| text.parse().unwrap());
+            let takes = bytes.unwrap_or(RECORD_BYTES_DEFAULT);
+            assert!(spec.name == "ctl.state" || takes > largest, "{} takes {takes}", spec.name);
+        }
+    }
+
+    #[test]
+    fn one_broker_can_hold_all_topics() {
+        let (catalog, mut topics) = examples();
+        topics.replication = 1;
+        for spec in specs(&catalog, &Names::new(""), &topics) {
+            assert_eq!(spec.config["min.insync.replicas"], "1", "{}", spec.name);
+        }
     }
 }

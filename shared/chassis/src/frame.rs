@@ -267,7 +267,8 @@ impl Frame {
     }
 }
 
-/// The second signal: nothing more is waited for.
+/// The second signal: nothing more is waited for, not even what would be dropped in order.
+#[allow(clippy::disallowed_methods)]
 fn at_once(name: &str, number: i32) -> ! {
     tracing::warn!(signal = name, "stopped at once by a second signal");
     std::process::exit(128 + number)

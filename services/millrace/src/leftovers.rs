@@ -1,0 +1,275 @@
+//! What a destination that is no longer in the catalog leaves behind, and what was decided on it.
+//!
+//! A removed or renamed destination with undelivered records or dead letters is refused, with
+//! their counts, by `topics apply` and `topics verify` and by the start of transform and deliver,
+//! until an operator says `--drain` or `--abandon`. The decision is kept in `ctl.state`; it ends
+//! when the destination comes back and `topics apply` is run.
+
+mod read;
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use catalog_io::Catalog;
+use kafka_io::{Outgoing, TransactionalOptions, TransactionalProducer};
+use serde::{Deserialize, Serialize};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use wire::topics::Names;
+
+use crate::{failure::Failure, settings::Config, shared};
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const WRITE_WITHIN: Duration = Duration::from_secs(15);
+/// Names this writer to the brokers; a second one at the same time ends the first.
+const WRITER: &str = "millrace-topics";
+
+/// What one removed destination leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) destination: String,
+    pub(crate) undelivered: u64,
+    pub(crate) dead_letters: u64,
+    pub(crate) decided: Option<Decision>,
+}
+
+/// What an operator said of a removed destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Decision {
+    /// Everything was delivered before it went; dead letters may expire.
+    Drained,
+    /// What is left may expire undelivered.
+    Abandoned,
+}
+
+/// The decision as `ctl.state` keeps it, under the key of [`key`].
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    decision: Decision,
+    by: String,
+    at: String,
+    undelivered: u64,
+    dead_letters: u64,
+}
+
+/// Where to look: the cluster, the names, and the destinations that are declared.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    kafka: kafka_io::Config,
+    names: Names,
+    declared: Vec<String>,
+}
+
+impl Left {
+    /// Says whether the operator has still to decide.
+    fn is_open(&self) -> bool {
+        let anything = self.undelivered + self.dead_letters > 0;
+        match self.decided {
+            None => anything,
+            Some(Decision::Drained) => self.undelivered > 0,
+            Some(Decision::Abandoned) => false,
+        }
+    }
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { destination, undelivered, dead_letters, decided } = self;
+        write!(
+            f,
+            "destination {destination} is not in the catalog and has {undelivered} undelivered records and {dead_letters} dead letters"
+        )?;
+        match decided {
+            None => Ok(()),
+            Some(Decision::Drained) => f.write_str(" (drained)"),
+            Some(Decision::Abandoned) => f.write_str(" (abandoned)"),
+        }
+    }
+}
+
+/// Refuses while a removed destination has something left on which nobody has decided.
+pub(crate) fn refuse(left: &[Left]) -> Result<(), Failure> {
+    let open: Vec<&Left> = left.iter().filter(|left| left.is_open()).collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let why: Vec<String> = open.iter().map(|left| left.to_string()).collect();
+    let name = &open[0].destination;
+    let remedy = format!(
+        "put the destination back; or run `millrace topics apply` with --drain {name} while services still run on the old catalog, or with --abandon {name} to leave its records"
+    );
+    Err(Failure::new("take the catalog", why.join("\n"), remedy))
+}
+
+impl Place {
+    pub(crate) fn new(config: &Config, names: &Names, catalog: &Catalog) -> Self {
+        let declared = catalog.destinations.keys().map(|name| name.as_str().to_owned());
+        Self { kafka: config.kafka.clone(), names: names.clone(), declared: declared.collect() }
+    }
+
+    /// Counts what each removed destination has left.
+    pub(crate) async fn look(&self) -> Result<Vec<Left>, Failure> {
+        let place = self.clone();
+        shared::blocking("count what removed destinations have left", move || {
+            read::left(&place.kafka, &place.names, &place.declared)
+        })
+        .await
+    }
+
+    /// Waits until a removed destination has nothing undelivered, then keeps that decision.
+    pub(crate) async fn drain(&self, destination: &str) -> Result<(), Failure> {
+        let mut told = None;
+        loop {
+            let Some(left) = self.of(destination).await? else { return Ok(()) };
+            if left.undelivered == 0 {
+                println!("{destination} is drained");
+                return self.keep(&left, Decision::Drained).await;
+            }
+            if told != Some(left.undelivered) {
+                println!("{destination}: {} records are still to be delivered", left.undelivered);
+                told = Some(left.undelivered);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Keeps the decision to leave what a removed destination has.
+    pub(crate) async fn abandon(&self, destination: &str) -> Result<(), Failure> {
+        let Some(left) = self.of(destination).await? else { return Ok(()) };
+        println!(
+            "{destination} is abandoned with {} undelivered records and {} dead letters",
+            left.undelivered, left.dead_letters
+        );
+        self.keep(&left, Decision::Abandoned).await
+    }
+
+    /// Finds a removed destination; one that is declared can't be given up.
+    async fn of(&self, destination: &str) -> Result<Option<Left>, Failure> {
+        if self.declared.iter().any(|declared| declared == destination) {
+            let what = format!("give {destination} up");
+            let remedy = "take it out of the catalog first, or name the catalog with --catalog";
+            return Err(Failure::new(what, "it is in the catalog", remedy));
+        }
+        let left = self.look().await?.into_iter().find(|left| left.destination == destination);
+        if left.is_none() {
+            println!("{destination} has left nothing");
+        }
+        Ok(left)
+    }
+
+    async fn keep(&self, left: &Left, decision: Decision) -> Result<(), Failure> {
+        let kept = Kept {
+            decision,
+            by: std::env::var("USER").unwrap_or_else(|_| "unknown".into()),
+            at: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
+            undelivered: left.undelivered,
+            dead_letters: left.dead_letters,
+        };
+        let value = serde_json::to_vec(&kept).map_err(|e| unkept(&e))?;
+        let record = Outgoing {
+            topic: Arc::from(self.names.state()),
+            partition: Some(0),
+            key: Some(key(&left.destination).into_bytes().into()),
+            value: Some(value.into()),
+            headers: Vec::new(),
+            timestamp_ms: None,
+        };
+        let kafka = self.kafka.clone();
+        shared::blocking("keep the decision", move || write(&kafka, &record)).await
+    }
+}
+
+/// The key of a decision in `ctl.state`.
+fn key(destination: &str) -> String {
+    format!("removed-destination/{destination}")
+}
+
+fn unkept(why: &dyn fmt::Display) -> Failure {
+    Failure::new(
+        "keep the decision",
+        why,
+        "check that the brokers are reachable, then say it again",
+    )
+}
+
+fn write(kafka: &kafka_io::Config, record: &Outgoing) -> Result<(), Failure> {
+    let options = TransactionalOptions::new(WRITER);
+    let mut producer = TransactionalProducer::new(kafka, &options).map_err(|e| unkept(&e))?;
+    producer.init(WRITE_WITHIN).map_err(|e| unkept(&e))?;
+    producer.begin().map_err(|e| unkept(&e))?;
+    producer.send(record, WRITE_WITHIN).map_err(|e| unkept(&e))?;
+    producer.flush_and_await(WRITE_WITHIN).map_err(|e| unkept(&e))?;
+    let until = std::time::Instant::now() + WRITE_WITHIN;
+    producer.commit(|| std::time::Instant::now() < until).map_err(|e| unkept(&e))
+}
+
+/// Reads the decisions of `ctl.state`, key by key as the log holds them; the last one counts.
+fn decisions<'a>(
+    records: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+) -> BTreeMap<String, Decision> {
+    let mut decisions = BTreeMap::new();
+    for (key, value) in records {
+        let Some(destination) =
+            std::str::from_utf8(key).ok().and_then(|key| key.strip_prefix("removed-destination/"))
+        else {
+            continue;
+        };
+        match value.and_then(|value| serde_json::from_slice::<Kept>(value).ok()) {
+            Some(kept) => decisions.insert(destination.to_owned(), kept.decision),
+            None => decisions.remove(destination),
+        };
+    }
+    decisions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(undelivered: u64, dead_letters: u64, decided: Option<Decision>) -> Left {
+        Left { destination: "crm".into(), undelivered, dead_letters, decided }
+    }
+
+    #[test]
+    fn what_is_left_is_refused_with_its_counts_until_it_is_decided() {
+        let rows = [
+            (left(0, 0, None), true),
+            (left(3, 0, None), false),
+            (left(0, 2, None), false),
+            (left(0, 2, Some(Decision::Drained)), true),
+            (left(1, 2, Some(Decision::Drained)), false),
+            (left(3, 2, Some(Decision::Abandoned)), true),
+        ];
+        for (left, taken) in rows {
+            assert_eq!(refuse(std::slice::from_ref(&left)).is_ok(), taken, "{left:?}");
+        }
+        let refused = refuse(&[left(3, 2, None)]).expect_err("something is left").to_string();
+        for part in ["crm", "3 undelivered records", "2 dead letters", "--drain", "--abandon"] {
+            assert!(refused.contains(part), "{part} is not in {refused}");
+        }
+    }
+
+    #[test]
+    fn the_last_decision_counts_and_a_tombstone_takes_it_back() {
+        let kept = |decision| {
+            let kept = Kept {
+                decision,
+                by: "me".into(),
+                at: "now".into(),
+                undelivered: 1,
+                dead_letters: 0,
+            };
+            serde_json::to_vec(&kept).expect("it is plain")
+        };
+        let (drained, abandoned) = (kept(Decision::Drained), kept(Decision::Abandoned));
+        let (crm, mail) = (key("crm"), key("mail"));
+        let records: [(&[u8], Option<&[u8]>); 5] = [
+            (crm.as_bytes(), Some(&drained)),
+            (b"job/1", Some(b"{}")),
+            (mail.as_bytes(), Some(&abandoned)),
+            (crm.as_bytes(), Some(&abandoned)),
+            (mail.as_bytes(), None),
+        ];
+        let expected = BTreeMap::from([("crm".to_owned(), Decision::Abandoned)]);
+        assert_eq!(decisions(records.into_iter()), expected);
+    }
+}

@@ -1,0 +1,129 @@
+//! Counts records on the cluster. It blocks: it is called from a thread that may.
+
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
+use kafka_io::reader::{Range, ReadError, Reader, ReaderOptions, TopicInfo};
+use wire::topics::{Names, TopicKind};
+
+use super::{Decision, Left, decisions};
+use crate::failure::Failure;
+
+const READ_WITHIN: Duration = Duration::from_secs(60);
+const DOING: &str = "count what removed destinations have left";
+
+pub(super) fn left(
+    kafka: &kafka_io::Config,
+    names: &Names,
+    declared: &[String],
+) -> Result<Vec<Left>, Failure> {
+    let reader = Reader::open(kafka, ReaderOptions::default()).map_err(failed)?;
+    let topics = reader.topics().map_err(failed)?;
+    let decided = decided(&reader, &topics, &names.state())?;
+    let mut left: BTreeMap<String, Left> = BTreeMap::new();
+    for topic in &topics {
+        let (destination, dead) = match names.parse(&topic.name) {
+            Some(TopicKind::Out { destination } | TopicKind::OutReplay { destination }) => {
+                (destination, false)
+            }
+            Some(TopicKind::DeadLetters { service: "deliver", stream }) => (stream, true),
+            Some(_) | None => continue,
+        };
+        if declared.iter().any(|declared| declared == destination) {
+            continue;
+        }
+        let found = left.entry(destination.to_owned()).or_insert_with(|| Left {
+            destination: destination.to_owned(),
+            undelivered: 0,
+            dead_letters: 0,
+            decided: decided.get(destination).copied(),
+        });
+        if dead {
+            found.dead_letters += count(&reader, whole(&reader, topic)?)?;
+        } else {
+            found.undelivered += count(&reader, uncommitted(&reader, topic, names)?)?;
+        }
+    }
+    Ok(left.into_values().collect())
+}
+
+fn decided(
+    reader: &Reader,
+    topics: &[TopicInfo],
+    state: &str,
+) -> Result<BTreeMap<String, Decision>, Failure> {
+    let Some(topic) = topics.iter().find(|topic| topic.name == state) else {
+        return Ok(BTreeMap::new());
+    };
+    let mut records = Vec::new();
+    read(reader, &whole(reader, topic)?, |key, value| {
+        records.push((key.unwrap_or_default().to_vec(), value.map(<[u8]>::to_vec)));
+    })?;
+    Ok(decisions(records.iter().map(|(key, value)| (key.as_slice(), value.as_deref()))))
+}
+
+fn whole(reader: &Reader, topic: &TopicInfo) -> Result<Vec<Range>, Failure> {
+    ranges(reader, topic, |_| None)
+}
+
+/// What deliver has not committed yet.
+fn uncommitted(reader: &Reader, topic: &TopicInfo, names: &Names) -> Result<Vec<Range>, Failure> {
+    let partitions: Vec<(String, i32)> =
+        (0..topic.partitions).map(|partition| (topic.name.clone(), partition)).collect();
+    let group = format!("{}millrace-deliver", names.prefix());
+    let committed = reader.committed(&group, &partitions).map_err(failed)?;
+    ranges(reader, topic, |partition| {
+        committed.get(&(topic.name.clone(), partition)).copied().flatten()
+    })
+}
+
+fn ranges(
+    reader: &Reader,
+    topic: &TopicInfo,
+    from: impl Fn(i32) -> Option<i64>,
+) -> Result<Vec<Range>, Failure> {
+    let mut ranges = Vec::new();
+    for partition in 0..topic.partitions {
+        let ends = reader.watermarks(&topic.name, partition).map_err(failed)?;
+        let from = from(partition).unwrap_or(ends.low).max(ends.low);
+        if from < ends.high {
+            ranges.push(Range { topic: topic.name.clone(), partition, from, to: ends.high });
+        }
+    }
+    Ok(ranges)
+}
+
+/// Counts records by reading them: a transaction's markers take offsets and are none.
+fn count(reader: &Reader, ranges: Vec<Range>) -> Result<u64, Failure> {
+    let mut count = 0;
+    read(reader, &ranges, |_, _| count += 1)?;
+    Ok(count)
+}
+
+fn read(
+    reader: &Reader,
+    ranges: &[Range],
+    mut each: impl FnMut(Option<&[u8]>, Option<&[u8]>),
+) -> Result<(), Failure> {
+    if ranges.is_empty() {
+        return Ok(());
+    }
+    let ended = reader.read(ranges, Instant::now() + READ_WITHIN, |record| {
+        each(record.key(), record.value());
+        ControlFlow::Continue(())
+    });
+    match ended.map_err(failed)? {
+        kafka_io::reader::Ended::Complete | kafka_io::reader::Ended::Stopped => Ok(()),
+        kafka_io::reader::Ended::Deadline { .. } => {
+            let why = format!("the records could not be read within {READ_WITHIN:?}");
+            Err(Failure::new(DOING, why, "check that the brokers are reachable, then try again"))
+        }
+    }
+}
+
+fn failed(error: ReadError) -> Failure {
+    Failure::new(DOING, error, "")
+}

@@ -1,0 +1,140 @@
+//! `millrace topics plan | apply | verify`: from what the catalog needs to what is there.
+//!
+//! Nothing is ever removed or shortened. What a removed destination leaves behind has to be
+//! decided on first: see [`leftovers`].
+
+use std::{path::Path, process::ExitCode};
+
+use kafka_io::topics::{Admin, AdminOptions, Change, Spec, Step, plan};
+
+use crate::{
+    check::counted,
+    cli::{self, Leaving, TopicsAction},
+    failure::Failure,
+    leftovers, settings, shared, specs,
+};
+
+const APPLY_FIRST: &str = "run `millrace topics apply`, and mend what it can't";
+
+pub(crate) async fn run(file: Option<&Path>, options: cli::Topics) -> Result<ExitCode, Failure> {
+    let config = settings::load(file)?.config;
+    let folder = options.catalog.as_deref().unwrap_or(&config.catalog.folder);
+    let catalog = shared::catalog(folder)?;
+    let names = shared::names(&config);
+    let wanted = specs::specs(&catalog, &names, &config.topics);
+    let admin = shared::admin(&config.kafka, AdminOptions::default())?;
+    let steps = steps(&admin, &wanted).await?;
+    let place = leftovers::Place::new(&config, &names, &catalog);
+    match options.action {
+        TopicsAction::Plan => {
+            print(&steps);
+            let left = place.look().await?;
+            left.iter().for_each(|left| println!("! {left}"));
+            summary(&steps);
+            Ok(ExitCode::SUCCESS)
+        }
+        TopicsAction::Apply(leaving) => {
+            decide(&place, &leaving).await?;
+            apply(&admin, &steps).await
+        }
+        TopicsAction::Verify(leaving) => {
+            decide(&place, &leaving).await?;
+            verify(&steps, wanted.len())
+        }
+    }
+}
+
+async fn steps(admin: &Admin, wanted: &[Spec]) -> Result<Vec<Step>, Failure> {
+    let names: Vec<&str> = wanted.iter().map(|spec| spec.name.as_str()).collect();
+    let existing = admin.describe(&names).await.map_err(|e| Failure::new("plan topics", e, ""))?;
+    Ok(plan(wanted, &existing))
+}
+
+/// Takes what is said of removed destinations, and refuses where nothing is.
+async fn decide(place: &leftovers::Place, leaving: &Leaving) -> Result<(), Failure> {
+    for destination in &leaving.drain {
+        place.drain(destination).await?;
+    }
+    for destination in &leaving.abandon {
+        place.abandon(destination).await?;
+    }
+    leftovers::refuse(&place.look().await?)
+}
+
+async fn apply(admin: &Admin, steps: &[Step]) -> Result<ExitCode, Failure> {
+    print(steps);
+    let mut failed = 0;
+    for step in steps {
+        match step {
+            Step::Problem(_) => failed += 1,
+            Step::Change(change) => {
+                if let Err(error) = admin.apply(change).await {
+                    println!("  failed: {error}");
+                    failed += 1;
+                }
+            }
+        }
+    }
+    if failed > 0 {
+        let why = format!("{} of the plan not done", counted(failed, "step"));
+        return Err(Failure::new(
+            "bring all topics to what is wanted",
+            why,
+            "mend what is named above, then apply again",
+        ));
+    }
+    match steps.len() {
+        0 => println!("all topics are as wanted"),
+        count => println!("done: {}", counted(count, "step")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn verify(steps: &[Step], topics: usize) -> Result<ExitCode, Failure> {
+    if steps.is_empty() {
+        println!("all {} are as wanted", counted(topics, "topic"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let told = steps.iter().map(|step| match step {
+        Step::Change(change) => change.as_problem().to_string(),
+        Step::Problem(problem) => problem.to_string(),
+    });
+    let told: Vec<String> = told.collect();
+    Err(Failure::new("verify the topics", told.join("\n"), APPLY_FIRST))
+}
+
+fn print(steps: &[Step]) {
+    for step in steps {
+        match step {
+            Step::Change(change) => {
+                println!("{} {change}", mark(change));
+                if let Some(effect) = change.effect() {
+                    println!("    {effect}");
+                }
+            }
+            Step::Problem(problem) => println!("! {problem}"),
+        }
+    }
+}
+
+fn mark(change: &Change) -> char {
+    match change {
+        Change::Create(_) | Change::AddPartitions { .. } => '+',
+        Change::SetConfig { .. } => '~',
+    }
+}
+
+fn summary(steps: &[Step]) {
+    let problems = steps.iter().filter(|step| matches!(step, Step::Problem(_))).count();
+    match (steps.len() - problems, problems) {
+        (0, 0) => println!("all topics are as wanted"),
+        (changes, 0) => {
+            println!("{} to make: run `millrace topics apply`", counted(changes, "step"))
+        }
+        (changes, problems) => println!(
+            "{} to make, and {} that no command mends",
+            counted(changes, "step"),
+            counted(problems, "problem")
+        ),
+    }
+}
