@@ -22,6 +22,9 @@ pub(super) struct ReplyBody {
 enum Rest {
     Whole(Option<Bytes>),
     Half(Option<Bytes>),
+    /// The half is on its way: an error at once would overtake it, and the answer's head with it.
+    Sending,
+    Broken,
     Endless,
 }
 
@@ -45,11 +48,21 @@ impl Body for ReplyBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         Poll::Ready(match &mut self.rest {
             Rest::Whole(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
-            Rest::Half(bytes) => Some(bytes.take().map(Frame::data).ok_or(Broken)),
+            Rest::Half(bytes) => {
+                let half = bytes.take().map(|bytes| Ok(Frame::data(bytes)));
+                self.rest = Rest::Sending;
+                half
+            }
+            Rest::Sending => {
+                self.rest = Rest::Broken;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Rest::Broken => Some(Err(Broken)),
             Rest::Endless => Some(Ok(Frame::data(Bytes::from_static(&FILLER)))),
         })
     }
@@ -61,7 +74,7 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match &self.rest {
             Rest::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Rest::Half(_) => SizeHint::with_exact(ANNOUNCED),
+            Rest::Half(_) | Rest::Sending | Rest::Broken => SizeHint::with_exact(ANNOUNCED),
             Rest::Endless => SizeHint::new(),
         }
     }
