@@ -28,6 +28,8 @@ pub struct Load {
     pub to: SocketAddr,
     /// How many requests, numbered from 0.
     pub requests: u64,
+    /// A lower limit that may be set while the load runs: numbers from it on are not begun.
+    pub end: Arc<AtomicU64>,
     /// How many connections. Request `i` goes over connection `i % connections`, each connection in
     /// order: requests whose keys depend on `i % connections` only are sent in order per key.
     pub connections: u64,
@@ -46,7 +48,8 @@ impl Load {
     pub fn new(to: SocketAddr, requests: u64) -> Self {
         let (timeout, deadline) = (Duration::from_secs(10), Duration::from_secs(300));
         let (connections, per_second, resend) = (8, None, false);
-        Self { to, requests, connections, per_second, resend, timeout, deadline }
+        let end = Arc::new(AtomicU64::new(u64::MAX));
+        Self { to, requests, end, connections, per_second, resend, timeout, deadline }
     }
 }
 
@@ -59,6 +62,8 @@ pub struct Sent {
     pub reply: Option<Reply>,
     /// Tries of which nobody knows whether they were accepted: cut off, timed out.
     pub unknown_tries: u32,
+    /// Tries answered 5xx: not accepted, but possibly written.
+    pub failed_tries: u32,
     /// When the (last) answer was there, in order of all answers.
     pub place: u64,
     /// The time the last try took.
@@ -120,7 +125,7 @@ where
     async fn lane(self: Arc<Self>, lane: u64) {
         let mut connection = None;
         let mut number = lane;
-        while number < self.load.requests {
+        while number < self.load.requests.min(self.load.end.load(Ordering::Relaxed)) {
             if let Some(per_second) = self.load.per_second {
                 sleep_until(self.begun + Duration::from_secs_f64(number as f64 / per_second)).await;
             }
@@ -133,7 +138,7 @@ where
 
     /// Sends one request until its fate is known, or once.
     async fn one(&self, number: u64, connection: &mut Connection) -> Sent {
-        let mut unknown_tries = 0;
+        let (mut unknown_tries, mut failed_tries) = (0, 0);
         let mut pause = interval(Duration::from_millis(20));
         loop {
             pause.tick().await;
@@ -149,9 +154,12 @@ where
                     None
                 }
             };
+            if reply.as_ref().is_some_and(|reply| reply.status.is_server_error()) {
+                failed_tries += 1;
+            }
             if !self.load.resend || reply.as_ref().is_some_and(is_final) {
                 let place = self.places.fetch_add(1, Ordering::Relaxed);
-                return Sent { number, reply, unknown_tries, place, latency };
+                return Sent { number, reply, unknown_tries, failed_tries, place, latency };
             }
         }
     }
@@ -223,7 +231,8 @@ mod tests {
             Answer::Status(200),
         ]));
         let sent = send(&Load { resend: true, ..load(&receiver, 8) }, post, |_| {}).await;
-        assert!(sent.iter().all(|sent| sent.is_accepted() && sent.unknown_tries == 1));
+        let each = |sent: &Sent| (sent.is_accepted(), sent.unknown_tries, sent.failed_tries);
+        assert!(sent.iter().all(|sent| each(sent) == (true, 1, 1)));
         assert_eq!((receiver.arrivals().len(), receiver.taken()), (24, 8));
     }
 
@@ -241,6 +250,20 @@ mod tests {
         let begun = Instant::now();
         send(&Load { per_second: Some(100.0), ..load(&receiver, 21) }, post, |_| {}).await;
         assert!(begun.elapsed() >= Duration::from_millis(200));
+    }
+
+    #[tokio::test]
+    async fn the_end_can_come_while_it_runs() {
+        let receiver = Receiver::start().await;
+        let load = Load { per_second: Some(200.0), ..load(&receiver, u64::MAX) };
+        let end = load.end.clone();
+        let ending = move |sent: &Sent| {
+            if sent.number == 11 {
+                end.store(20, Ordering::Relaxed);
+            }
+        };
+        let sent = send(&load, post, ending).await;
+        assert!((12..=24).contains(&sent.len()), "{}", sent.len());
     }
 
     #[tokio::test]

@@ -78,6 +78,8 @@ pub struct Report {
     pub unexpected: u64,
     /// Taken, and a dead letter as well; right only after a replay.
     pub delivered_and_dead_lettered: u64,
+    /// Taken, though filtered or unrouted.
+    pub unwanted: u64,
     /// Taken for the first time after a later one of the same key.
     pub reordered_within_key: u64,
     pub longest_stall_ms: u64,
@@ -135,6 +137,10 @@ pub fn reconcile(run: &Run) -> Report {
             .keys()
             .filter(|id| run.dead_lettered.contains(**id))
             .count() as u64,
+        unwanted: takes
+            .keys()
+            .filter(|id| run.filtered.contains(**id) || run.unrouted.contains(**id))
+            .count() as u64,
         reordered_within_key: reordered.len() as u64,
         longest_stall_ms: stall::longest_ms(&run.taken, &run.down),
         hits: run.hits.clone(),
@@ -171,6 +177,7 @@ fn broken(run: &Run, report: &Report) -> Vec<String> {
             *unexpected > 0,
             format!("{unexpected} never accepted: {}", report.unexpected_ids.join(" ")),
         ),
+        (report.unwanted > 0, format!("{} delivered that nobody wanted", report.unwanted)),
         (
             *reordered_within_key > 0,
             format!(

@@ -74,6 +74,13 @@ fn an_id_nobody_accepted_breaks_the_run() {
 }
 
 #[test]
+fn what_was_filtered_must_not_arrive() {
+    let mut run = run(&["a1", "b1"], &["a1", "b1"]);
+    run.filtered = ids(&["b1"]);
+    assert_eq!(reconcile(&run).broken, ["1 delivered that nobody wanted"]);
+}
+
+#[test]
 fn a_failpoint_never_hit_breaks_the_run() {
     let mut run = run(&["a1"], &["a1"]);
     run.hits = [("after_flush".to_owned(), 2), ("during_revoke".to_owned(), 0)].into();
