@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use catalog_io::Environment;
 
-use crate::{cli, failure::Failure};
+use crate::{cli, failure::Failure, output::say};
 
 pub(crate) fn run(options: &cli::Check) -> Result<ExitCode, Failure> {
     let loaded = catalog_io::load(&options.folder, &Environment::of_process());
@@ -12,15 +12,15 @@ pub(crate) fn run(options: &cli::Check) -> Result<ExitCode, Failure> {
     if options.json {
         let text = serde_json::to_string_pretty(problems)
             .map_err(|e| Failure::new("print the mistakes", e, ""))?;
-        println!("{text}");
+        say!("{text}");
         return Ok(ExitCode::from(u8::from(!problems.is_empty())));
     }
     for problem in problems {
-        println!("{problem}\n");
+        say!("{problem}\n");
     }
     match loaded {
         Ok(catalog) => {
-            println!(
+            say!(
                 "{}: {}, {} and {}, nothing wrong (version {})",
                 options.folder.display(),
                 counted(catalog.sources.len(), "source"),
@@ -31,7 +31,7 @@ pub(crate) fn run(options: &cli::Check) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Err(_) => {
-            println!("{} in {}", counted(problems.len(), "mistake"), options.folder.display());
+            say!("{} in {}", counted(problems.len(), "mistake"), options.folder.display());
             Ok(ExitCode::FAILURE)
         }
     }

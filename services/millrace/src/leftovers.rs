@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use wire::topics::Names;
 
-use crate::{failure::Failure, settings::Config, shared};
+use crate::{failure::Failure, output::say, settings::Config, shared};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const WRITE_WITHIN: Duration = Duration::from_secs(15);
@@ -29,6 +29,14 @@ pub(crate) struct Left {
     pub(crate) undelivered: u64,
     pub(crate) dead_letters: u64,
     pub(crate) decided: Option<Decision>,
+}
+
+/// What a look at the cluster shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Looked {
+    pub(crate) left: Vec<Left>,
+    /// Declared destinations on which a decision stands from when they were removed.
+    returned: Vec<String>,
 }
 
 /// What an operator said of a removed destination.
@@ -61,7 +69,7 @@ pub(crate) struct Place {
 
 impl Left {
     /// Says whether the operator has still to decide.
-    fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         let anything = self.undelivered + self.dead_letters > 0;
         match self.decided {
             None => anything,
@@ -107,10 +115,10 @@ impl Place {
     }
 
     /// Counts what each removed destination has left.
-    pub(crate) async fn look(&self) -> Result<Vec<Left>, Failure> {
+    pub(crate) async fn look(&self) -> Result<Looked, Failure> {
         let place = self.clone();
         shared::blocking("count what removed destinations have left", move || {
-            read::left(&place.kafka, &place.names, &place.declared)
+            read::look(&place.kafka, &place.names, &place.declared)
         })
         .await
     }
@@ -121,11 +129,11 @@ impl Place {
         loop {
             let Some(left) = self.of(destination).await? else { return Ok(()) };
             if left.undelivered == 0 {
-                println!("{destination} is drained");
+                say!("{destination} is drained");
                 return self.keep(&left, Decision::Drained).await;
             }
             if told != Some(left.undelivered) {
-                println!("{destination}: {} records are still to be delivered", left.undelivered);
+                say!("{destination}: {} records are still to be delivered", left.undelivered);
                 told = Some(left.undelivered);
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -135,11 +143,21 @@ impl Place {
     /// Keeps the decision to leave what a removed destination has.
     pub(crate) async fn abandon(&self, destination: &str) -> Result<(), Failure> {
         let Some(left) = self.of(destination).await? else { return Ok(()) };
-        println!(
+        say!(
             "{destination} is abandoned with {} undelivered records and {} dead letters",
-            left.undelivered, left.dead_letters
+            left.undelivered,
+            left.dead_letters
         );
         self.keep(&left, Decision::Abandoned).await
+    }
+
+    /// Takes back what was decided on destinations that are declared again.
+    pub(crate) async fn welcome_back(&self) -> Result<(), Failure> {
+        for destination in self.look().await?.returned {
+            self.write(&destination, None).await?;
+            say!("{destination} is back: what was decided on its removal is taken back");
+        }
+        Ok(())
     }
 
     /// Finds a removed destination; one that is declared can't be given up.
@@ -149,9 +167,9 @@ impl Place {
             let remedy = "take it out of the catalog first, or name the catalog with --catalog";
             return Err(Failure::new(what, "it is in the catalog", remedy));
         }
-        let left = self.look().await?.into_iter().find(|left| left.destination == destination);
+        let left = self.look().await?.left.into_iter().find(|left| left.destination == destination);
         if left.is_none() {
-            println!("{destination} has left nothing");
+            say!("{destination} has left nothing");
         }
         Ok(left)
     }
@@ -165,11 +183,16 @@ impl Place {
             dead_letters: left.dead_letters,
         };
         let value = serde_json::to_vec(&kept).map_err(|e| unkept(&e))?;
+        self.write(&left.destination, Some(value)).await
+    }
+
+    /// Writes a decision, or with no value takes it back.
+    async fn write(&self, destination: &str, value: Option<Vec<u8>>) -> Result<(), Failure> {
         let record = Outgoing {
             topic: Arc::from(self.names.state()),
             partition: Some(0),
-            key: Some(key(&left.destination).into_bytes().into()),
-            value: Some(value.into()),
+            key: Some(key(destination).into_bytes().into()),
+            value: value.map(Into::into),
             headers: Vec::new(),
             timestamp_ms: None,
         };

@@ -2,12 +2,12 @@
 //!
 //! It reads the command line and the configuration, builds what services share, and prints; what a
 //! service or a command decides is in its own crate or file.
-#![allow(clippy::print_stdout)] // output is what commands are for
 
 mod check;
 mod cli;
 mod failure;
 mod leftovers;
+mod output;
 mod schema;
 mod settings;
 mod shared;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::{
     cli::{self, SchemaOf},
     failure::Failure,
+    output::say,
 };
 
 pub(crate) fn run(options: &cli::Schema) -> Result<ExitCode, Failure> {
@@ -13,6 +14,6 @@ pub(crate) fn run(options: &cli::Schema) -> Result<ExitCode, Failure> {
     };
     let text = serde_json::to_string_pretty(&schema)
         .map_err(|e| Failure::new("print the schema", e, ""))?;
-    println!("{text}");
+    say!("{text}");
     Ok(ExitCode::SUCCESS)
 }

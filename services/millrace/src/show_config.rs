@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use serde_json::json;
 
-use crate::{cli, failure::Failure, settings};
+use crate::{cli, failure::Failure, output::say, settings};
 
 pub(crate) fn run(file: Option<&Path>, options: &cli::Config) -> Result<ExitCode, Failure> {
     let loaded = settings::load(file)?;
@@ -13,9 +13,9 @@ pub(crate) fn run(file: Option<&Path>, options: &cli::Config) -> Result<ExitCode
             json!({ "key": entry.key, "value": entry.value, "origin": entry.origin.to_string() })
         });
         let entries: Vec<serde_json::Value> = entries.collect();
-        println!("{}", serde_json::Value::Array(entries));
+        say!("{}", serde_json::Value::Array(entries));
     } else {
-        print!("{}", loaded.effective);
+        say!("{}", loaded.effective.to_string().trim_end());
     }
     Ok(ExitCode::SUCCESS)
 }

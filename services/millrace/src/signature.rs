@@ -12,6 +12,7 @@ use crate::{
     check::counted,
     cli::{self, SignatureAction},
     failure::{Failure, USAGE},
+    output::say,
 };
 
 pub(crate) fn run(options: cli::Signature) -> Result<ExitCode, Failure> {
@@ -30,19 +31,19 @@ fn every(file: &Path) -> Result<ExitCode, Failure> {
     })?;
     let report = vectors::run(&cases);
     for disagreement in &report.disagreements {
-        println!("{disagreement}");
+        say!("{disagreement}");
     }
     if !report.disagreements.is_empty() {
-        println!();
+        say!("");
     }
-    println!("{:<24} {:>7} {:>10} {:>8}", "provider", "agreed", "disagreed", "skipped");
+    say!("{:<24} {:>7} {:>10} {:>8}", "provider", "agreed", "disagreed", "skipped");
     for (provider, count) in &report.providers {
         let vectors::Count { agreed, disagreed, skipped } = count;
-        println!("{provider:<24} {agreed:>7} {disagreed:>10} {skipped:>8}");
+        say!("{provider:<24} {agreed:>7} {disagreed:>10} {skipped:>8}");
     }
     let agreed: usize = report.providers.values().map(|count| count.agreed).sum();
     let skipped: usize = report.providers.values().map(|count| count.skipped).sum();
-    println!(
+    say!(
         "\n{} agreed, {}, {skipped} skipped: schemes that Millrace does not have",
         agreed,
         counted(report.disagreements.len(), "disagreement"),
@@ -66,19 +67,19 @@ fn one(options: &cli::Verify) -> Result<ExitCode, Failure> {
     let request = signing::Request { method: &options.method, url, headers: &headers, body: &body };
     match signing::verify(&scheme, &secrets, &request, now) {
         Ok(verified) => {
-            println!("valid: {} matches", named(&options.secret_file, verified.secret));
+            say!("valid: {} matches", named(&options.secret_file, verified.secret));
             let identity = signing::identify(&scheme, &request);
             let told = [("event id", identity.event_id), ("event type", identity.event_type)];
             for (name, value) in told {
-                println!("{name:<10}  {}", value.as_deref().unwrap_or("(none)"));
+                say!("{name:<10}  {}", value.as_deref().unwrap_or("(none)"));
             }
             if let Some(at) = verified.signed_at {
-                println!("signed     {} s before {now}", now - at);
+                say!("signed     {} s before {now}", now - at);
             }
             Ok(ExitCode::SUCCESS)
         }
         Err(refused) => {
-            println!("invalid: {refused}");
+            say!("invalid: {refused}");
             Ok(ExitCode::FAILURE)
         }
     }

@@ -11,7 +11,9 @@ use crate::{
     check::counted,
     cli::{self, Leaving, TopicsAction},
     failure::Failure,
-    leftovers, settings, shared, specs,
+    leftovers,
+    output::say,
+    settings, shared, specs,
 };
 
 const APPLY_FIRST: &str = "run `millrace topics apply`, and mend what it can't";
@@ -28,14 +30,16 @@ pub(crate) async fn run(file: Option<&Path>, options: cli::Topics) -> Result<Exi
     match options.action {
         TopicsAction::Plan => {
             print(&steps);
-            let left = place.look().await?;
-            left.iter().for_each(|left| println!("! {left}"));
+            let left = place.look().await?.left;
+            left.iter().filter(|left| left.is_open()).for_each(|left| say!("! {left}"));
             summary(&steps);
             Ok(ExitCode::SUCCESS)
         }
         TopicsAction::Apply(leaving) => {
             decide(&place, &leaving).await?;
-            apply(&admin, &steps).await
+            let applied = apply(&admin, &steps).await?;
+            place.welcome_back().await?;
+            Ok(applied)
         }
         TopicsAction::Verify(leaving) => {
             decide(&place, &leaving).await?;
@@ -58,7 +62,7 @@ async fn decide(place: &leftovers::Place, leaving: &Leaving) -> Result<(), Failu
     for destination in &leaving.abandon {
         place.abandon(destination).await?;
     }
-    leftovers::refuse(&place.look().await?)
+    leftovers::refuse(&place.look().await?.left)
 }
 
 async fn apply(admin: &Admin, steps: &[Step]) -> Result<ExitCode, Failure> {
@@ -69,7 +73,7 @@ async fn apply(admin: &Admin, steps: &[Step]) -> Result<ExitCode, Failure> {
             Step::Problem(_) => failed += 1,
             Step::Change(change) => {
                 if let Err(error) = admin.apply(change).await {
-                    println!("  failed: {error}");
+                    say!("  failed: {error}");
                     failed += 1;
                 }
             }
@@ -84,15 +88,15 @@ async fn apply(admin: &Admin, steps: &[Step]) -> Result<ExitCode, Failure> {
         ));
     }
     match steps.len() {
-        0 => println!("all topics are as wanted"),
-        count => println!("done: {}", counted(count, "step")),
+        0 => say!("all topics are as wanted"),
+        count => say!("done: {}", counted(count, "step")),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn verify(steps: &[Step], topics: usize) -> Result<ExitCode, Failure> {
     if steps.is_empty() {
-        println!("all {} are as wanted", counted(topics, "topic"));
+        say!("all {} are as wanted", counted(topics, "topic"));
         return Ok(ExitCode::SUCCESS);
     }
     let told = steps.iter().map(|step| match step {
@@ -107,12 +111,12 @@ fn print(steps: &[Step]) {
     for step in steps {
         match step {
             Step::Change(change) => {
-                println!("{} {change}", mark(change));
+                say!("{} {change}", mark(change));
                 if let Some(effect) = change.effect() {
-                    println!("    {effect}");
+                    say!("    {effect}");
                 }
             }
-            Step::Problem(problem) => println!("! {problem}"),
+            Step::Problem(problem) => say!("! {problem}"),
         }
     }
 }
@@ -127,11 +131,11 @@ fn mark(change: &Change) -> char {
 fn summary(steps: &[Step]) {
     let problems = steps.iter().filter(|step| matches!(step, Step::Problem(_))).count();
     match (steps.len() - problems, problems) {
-        (0, 0) => println!("all topics are as wanted"),
+        (0, 0) => say!("all topics are as wanted"),
         (changes, 0) => {
-            println!("{} to make: run `millrace topics apply`", counted(changes, "step"))
+            say!("{} to make: run `millrace topics apply`", counted(changes, "step"))
         }
-        (changes, problems) => println!(
+        (changes, problems) => say!(
             "{} to make, and {} that no command mends",
             counted(changes, "step"),
             counted(problems, "problem")

@@ -9,17 +9,17 @@ use std::{
 use kafka_io::reader::{Range, ReadError, Reader, ReaderOptions, TopicInfo};
 use wire::topics::{Names, TopicKind};
 
-use super::{Decision, Left, decisions};
+use super::{Decision, Left, Looked, decisions};
 use crate::failure::Failure;
 
 const READ_WITHIN: Duration = Duration::from_secs(60);
 const DOING: &str = "count what removed destinations have left";
 
-pub(super) fn left(
+pub(super) fn look(
     kafka: &kafka_io::Config,
     names: &Names,
     declared: &[String],
-) -> Result<Vec<Left>, Failure> {
+) -> Result<Looked, Failure> {
     let reader = Reader::open(kafka, ReaderOptions::default()).map_err(failed)?;
     let topics = reader.topics().map_err(failed)?;
     let decided = decided(&reader, &topics, &names.state())?;
@@ -47,7 +47,8 @@ pub(super) fn left(
             found.undelivered += count(&reader, uncommitted(&reader, topic, names)?)?;
         }
     }
-    Ok(left.into_values().collect())
+    let returned = decided.into_keys().filter(|name| declared.contains(name)).collect();
+    Ok(Looked { left: left.into_values().collect(), returned })
 }
 
 fn decided(
