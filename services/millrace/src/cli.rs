@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Topics(Topics),
     /// Verifies webhook signatures, outside of any service.
     Signature(Signature),
+    /// Stands in for third parties: takes every request and prints it.
+    Receiver(Receiver),
     /// Prints the configuration in force, with where each value comes from; never a secret.
     Config(Config),
 }
@@ -67,6 +69,13 @@ pub(crate) struct Config {
     /// Prints the values as a JSON array.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Receiver {
+    /// Where it listens; the examples' destinations are there.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9700")]
+    pub(crate) listen: SocketAddr,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod cli;
 mod failure;
 mod leftovers;
 mod output;
+mod receiver;
 mod schema;
 mod settings;
 mod shared;
@@ -56,6 +57,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Schema(options) => schema::run(&options),
         Command::Topics(options) => topics::run(file, options).await,
         Command::Signature(options) => signature::run(options),
+        Command::Receiver(options) => receiver::run(&options).await,
         Command::Config(options) => show_config::run(file, &options),
     }
 }

@@ -1,12 +1,14 @@
-//! The demo's third party: a small HTTP server that records what it takes and can be made to fail.
+//! A stand-in for third parties: a small HTTP server that takes every request.
 //!
-//! `FAULT=swallow` and `FAULT=double` make its record lie, so that it can be seen that the demo
-//! would notice.
+//! `millrace receiver` and `millrace dev` let it print what it takes; the demo lets it record and
+//! fail. `FAULT=swallow` and `FAULT=double` make its record lie, so that it can be seen that the
+//! demo would notice.
 
 use std::{
     collections::BTreeSet,
     convert::Infallible,
     net::SocketAddr,
+    process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,8 +24,29 @@ use parking_lot::Mutex;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::{
+    cli,
+    failure::{Failure, USAGE},
+    output::say,
+};
+
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// `millrace receiver`: takes and prints until it is interrupted.
+pub(crate) async fn run(options: &cli::Receiver) -> Result<ExitCode, Failure> {
+    let listener = Receiver::bind(options.listen).await?;
+    let stop = CancellationToken::new();
+    let serving = Receiver::new(Fault::None, true).serve(listener, stop.clone());
+    say!("taking every request at http://{}", options.listen);
+    let ended = async {
+        // Without a handler the signal ends the process, which is as good.
+        let _interrupted = tokio::signal::ctrl_c().await;
+        stop.cancel();
+    };
+    tokio::join!(serving, ended);
+    Ok(ExitCode::SUCCESS)
+}
 
 /// How the record lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,8 +124,11 @@ impl Receiver {
     }
 
     /// Binds to `address`; port 0 takes any free one.
-    pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-        TcpListener::bind(address).await
+    pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+        TcpListener::bind(address).await.map_err(|e| {
+            let what = format!("let the stand-in for third parties listen on {address}");
+            Failure::new(what, e, "end what listens there, or choose another address").code(USAGE)
+        })
     }
 
     /// Serves until `stop`.
@@ -132,8 +158,7 @@ impl Receiver {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let destination =
-            request.uri().path().split('/').nth(1).unwrap_or_default().to_owned();
+        let destination = request.uri().path().split('/').nth(1).unwrap_or_default().to_owned();
         let key = request.headers().get("webhook-id").and_then(|v| v.to_str().ok());
         let key = key.unwrap_or_default().to_owned();
         let line = format!("{} {}", request.method(), request.uri().path());
@@ -149,7 +174,8 @@ impl Receiver {
         };
         let mut answer = Response::new(Full::new(Bytes::from_static(b"{\"taken\":true}")));
         if status != StatusCode::OK {
-            *answer.body_mut() = Full::new(Bytes::from_static(b"{\"error\":\"down for maintenance\"}"));
+            *answer.body_mut() =
+                Full::new(Bytes::from_static(b"{\"error\":\"down for maintenance\"}"));
         }
         *answer.status_mut() = status;
         answer
@@ -173,8 +199,7 @@ impl Receiver {
     }
 }
 
-#[allow(clippy::print_stdout)]
 fn tell(line: &str, key: &str, body: &[u8]) {
     let body: String = String::from_utf8_lossy(body).chars().take(300).collect();
-    println!("received  {line}  webhook-id={key}\n          {body}");
+    say!("received  {line}  webhook-id={key}\n          {body}");
 }
