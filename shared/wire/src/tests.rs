@@ -138,6 +138,51 @@ fn a_schema_told_in_other_white_space_and_words_is_the_same() {
     assert_eq!(decoded::<Receipt>(&bytes, &schema.to_string()), Ok(sample_receipt()));
 }
 
+#[test]
+fn an_event_carries_its_attributes_and_where_its_trace_began() {
+    let trace = domain::trace::TraceContext { trace_id: [1; 16], span_id: [2; 8], sampled: true };
+    let event = headers::cloud_event(&sample_envelope(), Some(trace));
+    let wanted = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", "evt_1"),
+        ("ce_source", "payments"),
+        ("ce_type", "charge.succeeded"),
+        ("ce_time", "2023-11-14T22:13:20Z"),
+        ("ce_recordedtime", "2023-11-14T22:13:20.1Z"),
+        ("ce_correlationid", "c-1"),
+        ("content-type", "application/avro"),
+        ("traceparent", "00-01010101010101010101010101010101-0202020202020202-01"),
+        ("ce_traceparent", "00-01010101010101010101010101010101-0202020202020202-01"),
+        ("ce_subject", "ch_1"),
+    ];
+    let told: Vec<(&str, &[u8])> = event.iter().map(|(n, v)| (n.as_str(), v.as_ref())).collect();
+    assert_eq!(told, wanted.map(|(name, value)| (name, value.as_bytes())));
+    assert_eq!(headers::context(&event, headers::CE_TRACEPARENT), Some(trace));
+    assert_eq!(
+        headers::unix_millis(headers::text(&event, "ce_recordedtime").unwrap_or("")),
+        Some(1_700_000_000_100)
+    );
+}
+
+#[test]
+fn a_delivery_and_its_receipt_name_the_event_and_the_delivery() {
+    let (first, now) = ([1; 8], [2; 8]);
+    let context =
+        |span_id| domain::trace::TraceContext { trace_id: [9; 16], span_id, sampled: false };
+    let delivery = headers::delivery(&sample_delivery(), Some(context(now)), Some(context(first)));
+    let receipt = headers::receipt(&sample_receipt(), Some(context(now)), Some(context(first)));
+    for told in [delivery, receipt] {
+        assert_eq!(headers::text(&told, "ce_id"), Some("evt_1"));
+        assert_eq!(headers::text(&told, "ce_correlationid"), Some("c-1"));
+        assert_eq!(headers::text(&told, "millrace-route"), Some("charge-to-crm"));
+        assert_eq!(headers::text(&told, "millrace-destination"), Some("crm"));
+        let id = Some("mr_00112233445566778899aabbccddeeff");
+        assert_eq!(headers::text(&told, "millrace-delivery-id"), id);
+        assert_eq!(headers::context(&told, headers::TRACEPARENT), Some(context(now)));
+        assert_eq!(headers::context(&told, headers::CE_TRACEPARENT), Some(context(first)));
+    }
+}
+
 fn headers() -> impl Strategy<Value = Vec<Header>> {
     let one = (".*", ".*").prop_map(|(name, value)| Header { name, value });
     prop::collection::vec(one, 0..4)
