@@ -26,7 +26,7 @@ type StatsSink = Arc<dyn Fn(Statistics) + Send + Sync>;
 
 /// The callbacks every client of ours has.
 #[derive(Clone)]
-pub struct ClientHooks {
+pub(crate) struct ClientHooks {
     client: Arc<str>,
     tokens: Option<TokenSource>,
     stats: Option<StatsSink>,

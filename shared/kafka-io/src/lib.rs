@@ -3,19 +3,28 @@
 //! It is the only crate that names rdkafka. What the bytes mean is not known here.
 
 mod config;
+mod consumer;
 mod context;
+mod metrics;
 mod record;
 
 pub mod embedded;
 pub mod reader;
 pub mod topics;
+mod transact;
 mod transactional_producer;
 
 pub use config::{
     Config, ConfigError, ConfigProblem, DEFAULTS, GroupProtocol, Mechanism, Sasl, Tls, Token,
     TokenSource,
 };
+pub use consumer::{GroupError, GroupOptions, Hook, Loss, Partition, Status};
+pub use metrics::{Families, Metrics};
 pub use record::{Outgoing, Record};
+pub use transact::{
+    AfterCommit, Batch, Engine, EngineError, Processor, Refusal, Told, TooLarge, TransactOptions,
+    Transaction, transact,
+};
 pub use transactional_producer::{
     Class, NextOffset, TransactionError, TransactionalOptions, TransactionalProducer,
 };

@@ -1,0 +1,581 @@
+//! A member of a consumer group, for one thread: rebalances and records as values, nothing happens behind its back.
+//!
+//! It commits nothing by itself except positions past the end of what is completed; the lanes and the transaction
+//! engine commit. Every partition has a queue of its own, so that its reader may let it wait without pausing it.
+//! A [`Group`] that says [`Event::Broken`] is closed and a new one opened.
+
+mod context;
+mod native;
+mod owned;
+mod start;
+mod status;
+mod wake;
+mod watchdog;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, RebalanceProtocol};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::Offset;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::record::Record;
+
+pub(crate) use context::GroupContext;
+use context::{Committed, Rebalance};
+use owned::{Owned, Owners};
+use status::Trouble;
+pub use status::{GroupOptions, Hook, Loss, Partition, Status};
+pub(crate) use wake::Wake;
+use watchdog::Watchdog;
+
+/// The native consumer behind a group; commits and group metadata may be asked of it from any thread.
+pub(crate) type GroupConsumer = BaseConsumer<GroupContext>;
+
+/// One question to the cluster takes this long at most.
+const QUESTION: Duration = Duration::from_secs(5);
+/// Times a question is asked before the consumer is given up.
+const TRIES: u32 = 3;
+/// All queues are looked at this often, whether or not they said that they hold something.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What a group tells its owner.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Nothing,
+    Record(Record),
+    /// To be answered by [`Group::assign`].
+    Assigned(Vec<Partition>),
+    /// To be answered by [`Group::unassign`], once what is in flight is completed and committed.
+    Revoked(Vec<Partition>),
+    /// They belong to another member already: nothing of theirs can be committed. To be answered by
+    /// [`Group::unassign`].
+    Lost(Vec<Partition>),
+    /// The consumer is of no more use. What it owned counts as lost.
+    Broken(GroupError),
+}
+
+/// Whether a group may hand out records now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Take {
+    Records,
+    EventsOnly,
+}
+
+/// The group could not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("could not {doing}: {why}; {remedy}")]
+pub struct GroupError {
+    pub(crate) doing: &'static str,
+    pub(crate) why: String,
+    pub(crate) remedy: &'static str,
+}
+
+impl GroupError {
+    pub(crate) fn new(doing: &'static str, why: impl ToString) -> Self {
+        let remedy = "check that kafka is reachable and that this user may read the topics and use the group";
+        Self { doing, why: why.to_string(), remedy }
+    }
+}
+
+/// A member of a group. Dropping it leaves without a deadline; use [`close`](Self::close).
+pub(crate) struct Group {
+    consumer: Arc<GroupConsumer>,
+    owners: Owners,
+    options: GroupOptions,
+    metrics: Metrics,
+    status: watch::Sender<Status>,
+    wake: Arc<Wake>,
+    watchdog: Watchdog,
+    swept: Instant,
+    broken: Option<GroupError>,
+    partition_bytes: usize,
+}
+
+impl Group {
+    /// Joins the group. Asks the cluster for the number of partitions first, and waits up to 2 s for the answer.
+    ///
+    /// # Errors
+    /// The setting that librdkafka refuses.
+    pub(crate) fn open(
+        config: &Config,
+        options: &GroupOptions,
+        metrics: &Metrics,
+        status: &watch::Sender<Status>,
+    ) -> Result<Self, GroupError> {
+        Self::open_waking(config, options, metrics, status, Arc::new(Wake::default()))
+    }
+
+    /// Joins the group; events of the consumer wake `wake` as well.
+    pub(crate) fn open_waking(
+        config: &Config,
+        options: &GroupOptions,
+        metrics: &Metrics,
+        status: &watch::Sender<Status>,
+        wake: Arc<Wake>,
+    ) -> Result<Self, GroupError> {
+        let partitions = native::partition_count(config, &options.topics);
+        let partition_bytes = native::partition_bytes(options.queue_bytes, partitions);
+        let mut consumer = native::open(config, options, partition_bytes)?;
+        let waker = wake.clone();
+        consumer.set_nonempty_callback(move || waker.wake());
+        let group = Self {
+            consumer: Arc::new(consumer),
+            owners: Owners::new(&options.group_id, metrics),
+            options: options.clone(),
+            metrics: metrics.clone(),
+            status: status.clone(),
+            wake,
+            watchdog: Watchdog::new(options.stall_after),
+            swept: Instant::now(),
+            broken: None,
+            partition_bytes,
+        };
+        group.status.send_modify(|status| status.joined = false);
+        group.subscribe()?;
+        Ok(group)
+    }
+
+    /// Reads these topics from now on.
+    pub(crate) fn set_topics(&mut self, topics: Vec<String>) -> Result<(), GroupError> {
+        self.options.topics = topics;
+        self.subscribe()
+    }
+
+    fn subscribe(&self) -> Result<(), GroupError> {
+        let topics: Vec<&str> = self.options.topics.iter().map(String::as_str).collect();
+        if topics.is_empty() {
+            self.consumer.unsubscribe();
+            return Ok(());
+        }
+        self.consumer.subscribe(&topics).map_err(|why| GroupError::new("subscribe to topics", why))
+    }
+
+    /// Returns the native consumer, for slots that write offsets in transactions.
+    pub(crate) fn consumer(&self) -> Arc<GroupConsumer> {
+        self.consumer.clone()
+    }
+
+    /// Bytes that one partition holds ahead; a lane's window is as large.
+    pub(crate) fn partition_bytes(&self) -> usize {
+        self.partition_bytes
+    }
+
+    /// Returns what happened, waiting up to `wait`. Records of the partitions come in turn.
+    pub(crate) fn next(&mut self, wait: Duration, take: Take) -> Event {
+        let deadline = Instant::now() + wait;
+        loop {
+            match self.event() {
+                Event::Nothing => {}
+                event => return event,
+            }
+            if take == Take::Records
+                && let Some(record) = self.next_record()
+            {
+                return Event::Record(record);
+            }
+            let now = Instant::now();
+            if self.broken.is_none() && now >= deadline {
+                return Event::Nothing;
+            }
+            if self.broken.is_none() {
+                self.wait(deadline.duration_since(now));
+            }
+        }
+    }
+
+    /// Serves the consumer's callbacks and returns a rebalance, if there is one. Does not wait.
+    pub(crate) fn event(&mut self) -> Event {
+        if let Some(why) = self.broken.clone() {
+            return Event::Broken(why);
+        }
+        // A bounded number at once, so that lanes are served even in a storm of events.
+        for _ in 0..100 {
+            let Some(polled) = self.consumer.poll(Duration::ZERO) else { break };
+            match polled {
+                Ok(message) => self.owners.stash(&message),
+                Err(error) => self.failed(&error, None),
+            }
+        }
+        let inbox = self.consumer.context().take();
+        for committed in &inbox.committed {
+            self.committed(committed);
+        }
+        if let Some(statistics) = inbox.statistics {
+            self.look(&statistics);
+        }
+        if let Some((trouble, reason)) = inbox.error {
+            self.status.send_modify(|status| status.has_problem(trouble, reason));
+        }
+        match self.consumer.context().next_rebalance() {
+            Some(rebalance) => self.rebalanced(rebalance),
+            None => Event::Nothing,
+        }
+    }
+
+    /// Waits until something may have happened, at most `wait`.
+    pub(crate) fn wait(&mut self, wait: Duration) {
+        self.wake.wait(wait.min(SWEEP));
+        if self.swept.elapsed() >= SWEEP {
+            self.swept = Instant::now();
+            self.owners.all_ready();
+        }
+    }
+
+    /// Takes the next record of a partition, or `None` when it holds none now.
+    pub(crate) fn take(&mut self, partition: &Partition) -> Option<Record> {
+        match self.owners.get_mut(partition)?.take() {
+            Some(Ok(record)) => Some(record),
+            Some(Err(error)) => {
+                self.failed(&error, Some(partition));
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// Says whether a partition's queue may hold something.
+    pub(crate) fn is_ready(&self, partition: &Partition) -> bool {
+        self.owners.get(partition).is_some_and(Owned::is_ready)
+    }
+
+    fn next_record(&mut self) -> Option<Record> {
+        let (taken, failure) = self.owners.take_in_turn();
+        if let Some((partition, error)) = failure {
+            self.failed(&error, Some(&partition));
+        }
+        taken
+    }
+
+    fn rebalanced(&mut self, rebalance: Rebalance) -> Event {
+        let kind = match &rebalance {
+            Rebalance::Assigned(_) => "assigned",
+            Rebalance::Revoked(_) => "revoked",
+            Rebalance::Lost(_) => "lost",
+            Rebalance::Failed(_) => "failed",
+        };
+        self.metrics.rebalances.with_label_values(&[&*self.options.group_id, kind]).inc();
+        match rebalance {
+            Rebalance::Assigned(pairs) => {
+                let epoch = self.options.memory.epochs.fetch_add(1, Ordering::Relaxed) + 1;
+                let with_epoch = |(topic, partition)| Partition { topic, partition, epoch };
+                Event::Assigned(pairs.into_iter().map(with_epoch).collect())
+            }
+            Rebalance::Revoked(pairs) => Event::Revoked(self.owners.find(&pairs)),
+            Rebalance::Lost(pairs) => Event::Lost(self.owners.find(&pairs)),
+            Rebalance::Failed(why) => {
+                self.break_with("rebalance", GroupError::new("rebalance", why));
+                Event::Nothing
+            }
+        }
+    }
+
+    /// Begins to read partitions: at the committed offset, or at the log's start where there is none.
+    ///
+    /// # Errors
+    /// When the offsets cannot be found in time; the group is broken then.
+    pub(crate) fn assign(&mut self, partitions: &[Partition]) -> Result<(), GroupError> {
+        let assigned = self.try_assign(partitions);
+        if let Err(why) = &assigned {
+            self.break_with("assign", why.clone());
+        }
+        assigned
+    }
+
+    fn try_assign(&mut self, partitions: &[Partition]) -> Result<(), GroupError> {
+        let starts = self.starts(partitions)?;
+        for (partition, from) in &starts {
+            // The queue is split before the fetching begins, so that no record takes the common way.
+            let owned = Owned::open(&self.consumer, partition, *from, &self.wake)
+                .ok_or_else(|| GroupError::new("split a partition's queue", partition))?;
+            self.owners.insert(owned);
+        }
+        let list = native::list(
+            starts.iter().map(|(p, from)| (&*p.topic, p.partition, Offset::Offset(*from))),
+        )?;
+        let done = match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
+            RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.assign(&list),
+        };
+        done.map_err(|why| GroupError::new("take partitions over", why))?;
+        let assigned = self.owners.len();
+        self.metrics.assigned.with_label_values(&[&*self.options.group_id]).set(as_gauge(assigned));
+        self.status.send_modify(|status| status.has_assigned(assigned));
+        tracing::info!(
+            group = self.options.group_id,
+            added = partitions.len(),
+            assigned,
+            "partitions assigned"
+        );
+        Ok(())
+    }
+
+    /// Finds where each partition is read from, and counts what is gone before it was read.
+    fn starts(&self, partitions: &[Partition]) -> Result<Vec<(Partition, i64)>, GroupError> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pairs: Vec<(&str, i32)> = partitions.iter().map(|p| (&*p.topic, p.partition)).collect();
+        let committed = self.insist(|| native::committed(&self.consumer, &pairs, QUESTION))?;
+        let lowest =
+            self.insist(|| native::ends(&self.consumer, &pairs, Offset::Beginning, QUESTION))?;
+        let mut beyond = self.options.memory.beyond.lock();
+        let mut starts = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let key = (partition.topic.clone(), partition.partition);
+            let low = lowest.get(&key).copied().flatten().unwrap_or(0);
+            let start =
+                start::decide(committed.get(&key).copied().flatten(), low, beyond.remove(&key));
+            if let Some(loss) = start.loss(partition) {
+                self.lost(loss);
+            }
+            if start.from_new_log {
+                tracing::warn!(%partition, from = start.from, "committed offset lies beyond the log's end, the topic was made anew: read from its start");
+            }
+            starts.push((partition.clone(), start.from));
+        }
+        Ok(starts)
+    }
+
+    fn lost(&self, loss: Loss) {
+        tracing::error!(
+            topic = &*loss.topic,
+            partition = loss.partition,
+            from = loss.from,
+            to = loss.to,
+            "records removed from the log before they were read"
+        );
+        self.metrics
+            .records_lost
+            .with_label_values(&[&*loss.topic])
+            .inc_by(loss.records().unsigned_abs());
+        self.status.send_modify(|status| status.has_lost(loss));
+    }
+
+    /// Lets partitions go; their queues are closed. Partitions that are not owned are passed over.
+    pub(crate) fn unassign(&mut self, partitions: &[Partition]) -> Result<(), GroupError> {
+        let gone: Vec<Partition> =
+            partitions.iter().filter_map(|p| self.owners.remove(p)).collect();
+        let done = match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => {
+                let list =
+                    native::list(gone.iter().map(|p| (&*p.topic, p.partition, Offset::Invalid)))?;
+                self.consumer.incremental_unassign(&list)
+            }
+            RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.unassign(),
+        };
+        let assigned = self.owners.len();
+        self.metrics.assigned.with_label_values(&[&*self.options.group_id]).set(as_gauge(assigned));
+        self.status.send_modify(|status| status.assigned = assigned);
+        tracing::info!(
+            group = self.options.group_id,
+            gone = gone.len(),
+            assigned,
+            "partitions let go"
+        );
+        done.map_err(|why| {
+            let why = GroupError::new("let partitions go", why);
+            self.break_with("unassign", why.clone());
+            why
+        })
+    }
+
+    /// Sets partitions back to what is committed, or to where they were begun when nothing is.
+    ///
+    /// # Errors
+    /// When the committed offsets cannot be found in time, or the fetcher does not follow; may be tried again.
+    pub(crate) fn seek_committed(
+        &mut self,
+        partitions: &BTreeSet<(Arc<str>, i32)>,
+    ) -> Result<(), GroupError> {
+        let owned: Vec<Partition> = partitions
+            .iter()
+            .filter_map(|key| self.owners.at(key).map(|owned| owned.partition.clone()))
+            .collect();
+        if owned.is_empty() {
+            return Ok(());
+        }
+        let pairs: Vec<(&str, i32)> = owned.iter().map(|p| (&*p.topic, p.partition)).collect();
+        let committed = native::committed(&self.consumer, &pairs, QUESTION)?;
+        for partition in &owned {
+            let key = (partition.topic.clone(), partition.partition);
+            let Some(owned) = self.owners.get_mut(partition) else { continue };
+            let to = committed.get(&key).copied().flatten().unwrap_or(owned.began);
+            self.consumer
+                .seek(&partition.topic, partition.partition, Offset::Offset(to), QUESTION)
+                .map_err(|why| GroupError::new("set a partition back", why))?;
+            owned.set_back(to);
+        }
+        Ok(())
+    }
+
+    /// Says that every record of the partition before `next` is completed, and its offset committed.
+    pub(crate) fn settled(&mut self, topic: &str, partition: i32, next: i64) {
+        if let Some(owned) = self.owners.at_mut(topic, partition) {
+            owned.settled(next);
+        }
+    }
+
+    /// Has offsets committed; what becomes of it comes back by [`commits_ended`](Self::commits_ended).
+    pub(crate) fn commit(&self, offsets: &[(Partition, i64)]) -> Result<(), GroupError> {
+        let list = native::list(
+            offsets.iter().map(|(p, next)| (&*p.topic, p.partition, Offset::Offset(*next))),
+        )?;
+        self.consumer.context().commit_begins();
+        self.consumer
+            .commit(&list, CommitMode::Async)
+            .map_err(|why| GroupError::new("commit offsets", why))
+    }
+
+    /// Returns what the commits since the last call came to: the number ended and the last failure.
+    pub(crate) fn commits_ended(&self) -> (usize, Option<String>) {
+        self.consumer.context().commits_ended()
+    }
+
+    fn committed(&self, committed: &Committed) {
+        let error = committed.failure.as_ref().map_or("", |_| "commit_failed");
+        self.metrics.commits(&self.options.group_id, error).observe(committed.took.as_secs_f64());
+    }
+
+    /// Leaves the group. Offsets must have been committed. Blocks up to `limit`.
+    ///
+    /// # Errors
+    /// When leaving takes longer; the consumer is then left to itself, and the process should end.
+    pub(crate) fn close(mut self, limit: Duration) -> Result<(), GroupError> {
+        const DOING: &str = "leave the consumer group";
+        let deadline = Instant::now() + limit;
+        self.owners.clear();
+        self.metrics.assigned.with_label_values(&[&*self.options.group_id]).set(0);
+        self.status.send_modify(|status| (status.joined, status.assigned) = (false, 0));
+        let closing = self.consumer.close_queue();
+        while closing.is_ok() && !self.consumer.closed() && Instant::now() < deadline {
+            let _ = self.consumer.poll(Duration::from_millis(20));
+            while let Some(rebalance) = self.consumer.context().next_rebalance() {
+                native::answer_while_closing(&self.consumer, &rebalance);
+            }
+        }
+        let closed = self.consumer.closed();
+        native::dispose(self.consumer);
+        match (closing, closed) {
+            (Err(why), false) => Err(GroupError::new(DOING, why)),
+            (_, true) => Ok(()),
+            (Ok(()), false) => {
+                Err(GroupError::new(DOING, format!("not done in {} ms", limit.as_millis())))
+            }
+        }
+    }
+
+    /// Judges an error that the consumer handed out; most mend themselves.
+    fn failed(&mut self, error: &KafkaError, partition: Option<&Partition>) {
+        if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+            let reason = self.consumer.context().last_reason().unwrap_or_default();
+            return self.break_with(
+                "fatal",
+                GroupError::new("read as a member of the group", format!("{error} {reason}")),
+            );
+        }
+        match error.rdkafka_error_code() {
+            // The new consumer compares the committed offset with the log's start, and counts what is gone.
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                if let Some(partition) = partition {
+                    let key = (partition.topic.clone(), partition.partition);
+                    self.options.memory.beyond.lock().insert(key);
+                }
+                self.break_with("out_of_range", GroupError::new("read on", error));
+            }
+            // Told to the context as well, with its reason.
+            _ => tracing::debug!(%error, "consumer met an error"),
+        }
+    }
+
+    fn break_with(&mut self, reason: &'static str, why: GroupError) {
+        if self.broken.is_some() {
+            return;
+        }
+        tracing::error!(group = self.options.group_id, %why, "consumer is replaced");
+        self.metrics.rebuilt.with_label_values(&[&*self.options.group_id, reason]).inc();
+        self.status.send_modify(|status| {
+            status.rebuilt += 1;
+            status.joined = false;
+            status.has_problem(Trouble::Connection, why.to_string());
+        });
+        self.broken = Some(why);
+    }
+
+    /// Reads the statistics: lag, positions past the end of a transaction, and whether everything that waits moves.
+    fn look(&mut self, statistics: &Statistics) {
+        self.check_problem(statistics);
+        let now = Instant::now();
+        let mut ahead = Vec::new();
+        for owned in self.owners.iter_mut() {
+            let Some(found) = native::statistics_of(statistics, &owned.partition) else { continue };
+            owned.show_lag(found);
+            if let Some(next) = owned.idle_position(found) {
+                ahead.push((owned.partition.clone(), next));
+            }
+        }
+        // Markers of transactions are no records: without this a position would stay before them, and would look
+        // like a loss once retention removes them.
+        if !ahead.is_empty() && self.commit(&ahead).is_ok() {
+            for (partition, next) in &ahead {
+                self.settled(&partition.topic, partition.partition, *next);
+            }
+        }
+        let silent: Vec<Partition> = self.watchdog.silent(self.owners.looks(statistics), now);
+        if silent.is_empty() {
+            return;
+        }
+        let pairs: Vec<(&str, i32)> = silent.iter().map(|p| (&*p.topic, p.partition)).collect();
+        match native::ends(&self.consumer, &pairs, Offset::End, QUESTION / 2) {
+            Ok(ends) => {
+                if let Some(stalled) = self.watchdog.stalled(&ends, now) {
+                    self.break_with("stalled", stalled);
+                }
+            }
+            Err(why) => tracing::debug!(%why, "end of silent partitions not found"),
+        }
+    }
+
+    /// Looks whether what kept records from flowing is over.
+    fn check_problem(&self, statistics: &Statistics) {
+        if statistics.brokers.values().any(|broker| broker.state == "UP") {
+            self.status.send_if_modified(|status| status.is_rid_of(Trouble::Connection));
+        }
+        let of_topics = { self.status.borrow().trouble == Trouble::Topics };
+        if of_topics && let Ok(missing) = native::missing(&self.consumer, &self.options.topics) {
+            self.status.send_if_modified(|status| match missing.is_empty() {
+                true => status.is_rid_of(Trouble::Topics),
+                false => {
+                    let problem = format!(
+                        "topics missing or not readable: {}; run `millrace topics apply`",
+                        missing.join(", ")
+                    );
+                    let told = status.problem.as_ref() == Some(&problem);
+                    status.has_problem(Trouble::Topics, problem);
+                    !told
+                }
+            });
+        }
+    }
+
+    fn insist<T>(&self, ask: impl Fn() -> Result<T, GroupError>) -> Result<T, GroupError> {
+        let mut answer = ask();
+        for _ in 1..TRIES {
+            if answer.is_ok() {
+                break;
+            }
+            answer = ask();
+        }
+        answer
+    }
+}
+
+fn as_gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
