@@ -25,12 +25,12 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::consumer::{Group, GroupOptions, Status};
+use crate::consumer::{Group, GroupOptions, Hook, Status, Wake};
 use crate::metrics::Metrics;
 use crate::record::Record;
 use crate::transactional_producer::TransactionError;
 
-pub use batch::{Batch, TooLarge};
+pub use batch::{AfterCommit, Batch, TooLarge};
 use crew::Crew;
 use session::{End, Session};
 
@@ -71,9 +71,6 @@ pub struct Transaction {
     pub commit: Duration,
 }
 
-/// Called by name at places where a crash must do no harm.
-pub type Hook = Arc<dyn Fn(&'static str) + Send + Sync>;
-
 /// Called with every transaction that has ended, on the reading thread.
 pub type Told = Arc<dyn Fn(&Transaction) + Send + Sync>;
 
@@ -99,8 +96,6 @@ pub struct TransactOptions {
     pub transaction_timeout: Duration,
     /// After this time a record without acknowledgement fails its transaction; below `transaction_timeout`.
     pub message_timeout: Duration,
-    /// Time for open transactions to end when partitions go to another member; then they are aborted.
-    pub revoke_budget: Duration,
     /// Places named: `transact.after_flush`, `.after_send_offsets`, `.after_commit`, `.during_revoke`.
     pub hook: Hook,
     pub told: Told,
@@ -120,7 +115,6 @@ impl TransactOptions {
             record_bytes_max: 1_000_000,
             transaction_timeout: Duration::from_secs(60),
             message_timeout: Duration::from_secs(45),
-            revoke_budget: Duration::from_secs(20),
             hook: Arc::new(|_| {}),
             told: Arc::new(|_| {}),
         }
@@ -141,7 +135,9 @@ impl fmt::Debug for TransactOptions {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EngineError {
     /// The configuration is refused.
-    #[error("could not open the transactional engine: {why}; check the kafka section of the configuration")]
+    #[error(
+        "could not open the transactional engine: {why}; check the kafka section of the configuration"
+    )]
     Open { why: String },
     #[error("processing of {at} panicked: {why}; this is a defect, please report it")]
     Processor { at: String, why: String },
@@ -173,7 +169,8 @@ pub fn transact(
     processor: impl Processor,
 ) -> Result<Engine, EngineError> {
     let refused = |why: TransactionError| EngineError::Open { why: why.to_string() };
-    let crew = Crew::hire(config, &options).map_err(refused)?;
+    let wake = Arc::new(Wake::default());
+    let crew = Crew::hire(config, &options, &wake).map_err(refused)?;
     let (status, watched) = watch::channel(Status::default());
     let (result, ended) = watch::channel(None);
     let stop = Arc::new(Stop::default());
@@ -184,6 +181,7 @@ pub fn transact(
         metrics: metrics.clone(),
         status,
         stop: stop.clone(),
+        wake,
     };
     thread::Builder::new()
         .name("transact".to_owned())
@@ -289,6 +287,8 @@ struct Life {
     metrics: Metrics,
     status: watch::Sender<Status>,
     stop: Arc<Stop>,
+    /// Wakes the reading thread.
+    wake: Arc<Wake>,
 }
 
 impl Life {
@@ -304,7 +304,12 @@ impl Life {
                 End::Stopped => return Ok(()),
                 End::Dead(error) => return Err(error),
                 End::Again { why, pause } => {
-                    tracing::error!(why, prefix = self.options.transactional_prefix, ordinal = self.options.ordinal, "transactional engine starts anew");
+                    tracing::error!(
+                        why,
+                        prefix = self.options.transactional_prefix,
+                        ordinal = self.options.ordinal,
+                        "transactional engine starts anew"
+                    );
                     processor.forget();
                     self.stop.pause(pause);
                 }
@@ -312,7 +317,7 @@ impl Life {
             if self.stop.asked() {
                 return Ok(());
             }
-            crew = Crew::hire(&self.config, &self.options);
+            crew = Crew::hire(&self.config, &self.options, &self.wake);
         }
     }
 
@@ -332,9 +337,17 @@ impl Life {
         if let Some(topics) = self.stop.new_topics() {
             self.group.topics = topics;
         }
-        match Group::open(&self.config, &self.group, &self.metrics, &self.status) {
+        let (config, metrics, wake) = (&self.config, &self.metrics, self.wake.clone());
+        match Group::open_waking(config, &self.group, metrics, &self.status, wake) {
             Ok(group) => {
-                Session::new(group, crew, processor, &self.options, &self.stop).run()
+                let mut work = Work {
+                    processor,
+                    options: &self.options,
+                    group: &mut self.group,
+                    metrics: &self.metrics,
+                    stop: &self.stop,
+                };
+                Session::new(group, crew, &mut work).run()
             }
             Err(why) => {
                 crew.dismiss(Instant::now() + Duration::from_secs(1));
@@ -344,7 +357,17 @@ impl Life {
     }
 }
 
+/// What a session is lent.
+struct Work<'a, P> {
+    processor: &'a mut P,
+    options: &'a TransactOptions,
+    group: &'a mut GroupOptions,
+    metrics: &'a Metrics,
+    stop: &'a Stop,
+}
+
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 use crate::record::{Outgoing, Record};
 
 /// What runs after the transaction has been committed, and never otherwise.
-pub(crate) type AfterCommit = Box<dyn FnOnce() + Send>;
+pub type AfterCommit = Box<dyn FnOnce() + Send>;
 
 /// Says that a record is larger than Kafka would take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("record of {bytes} bytes refused: more than the limit of {limit}; shorten it or raise record_bytes_max")]
+#[error(
+    "record of {bytes} bytes refused: more than the limit of {limit}; shorten it or raise record_bytes_max"
+)]
 pub struct TooLarge {
     pub bytes: usize,
     pub limit: usize,
@@ -84,7 +86,7 @@ impl Batch {
     /// [`TooLarge`] when Kafka would refuse the record; nothing was added, and the caller writes something
     /// smaller instead (a dead letter, as a rule).
     pub fn send(&mut self, outgoing: Outgoing) -> Result<(), TooLarge> {
-        let bytes = size(&outgoing);
+        let bytes = outgoing.bytes();
         if bytes > self.record_bytes_max {
             return Err(TooLarge { bytes, limit: self.record_bytes_max });
         }
@@ -176,16 +178,6 @@ impl Batch {
     pub(crate) fn take_after_commit(&mut self) -> Vec<AfterCommit> {
         std::mem::take(&mut self.after_commit)
     }
-}
-
-/// Bytes of a record as the broker counts them, within a few.
-fn size(outgoing: &Outgoing) -> usize {
-    // Record overhead of the v2 format and of one batch around a single record.
-    const OVERHEAD: usize = 100;
-    let headers: usize = outgoing.headers.iter().map(|(name, value)| name.len() + value.len() + 10).sum();
-    let key = outgoing.key.as_ref().map_or(0, |key| key.len());
-    let value = outgoing.value.as_ref().map_or(0, |value| value.len());
-    OVERHEAD + key + value + headers
 }
 
 #[cfg(test)]

@@ -12,8 +12,10 @@ use super::batch::Batch;
 use super::slot::{Done, Job, Report, Shared, SlotEnd, Worker};
 use super::turns::Turns;
 use crate::config::Config;
-use crate::consumer::GroupConsumer;
-use crate::transactional_producer::{TransactionError, TransactionalOptions, TransactionalProducer};
+use crate::consumer::{GroupConsumer, Wake};
+use crate::transactional_producer::{
+    TransactionError, TransactionalOptions, TransactionalProducer,
+};
 
 /// How often a thread that is waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -36,12 +38,17 @@ pub(super) struct Crew {
 
 impl Crew {
     /// Starts the slots; each initialises its transactional id at once.
-    pub(super) fn hire(config: &Config, options: &TransactOptions) -> Result<Self, TransactionError> {
+    pub(super) fn hire(
+        config: &Config,
+        options: &TransactOptions,
+        wake: &Arc<Wake>,
+    ) -> Result<Self, TransactionError> {
         let shared = Arc::new(Shared {
             turns: Turns::new(),
             given_up: AtomicBool::new(false),
             hook: options.hook.clone(),
             embedded: config.embedded,
+            wake: wake.clone(),
         });
         let (sender, reports) = channel();
         let slots = (0..options.slots.max(1))

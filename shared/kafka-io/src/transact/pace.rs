@@ -73,7 +73,12 @@ impl Pace {
     }
 
     /// Decides what to do with the batch being formed, `since_close` after the last one closed.
-    pub(crate) fn decide(&self, forming: Forming, since_close: Duration, slot_free: bool) -> Decision {
+    pub(crate) fn decide(
+        &self,
+        forming: Forming,
+        since_close: Duration,
+        slot_free: bool,
+    ) -> Decision {
         let full = fullness(forming, self.limits) >= 1.0;
         match (forming.records, slot_free) {
             (0, _) => Decision::Read,

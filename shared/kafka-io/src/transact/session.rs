@@ -14,16 +14,16 @@ use super::crew::Crew;
 use super::pace::{Decision, Forming, Limits, Pace};
 use super::slot::{Done, Outcome, SlotEnd};
 use super::suspects::Suspects;
-use super::{EngineError, Processor, Stop, TransactOptions, Transaction, panic_text};
+use super::{EngineError, Processor, Transaction, Work, panic_text};
 use crate::Partition;
-use crate::consumer::{Event, Group, Take};
+use crate::consumer::{Event, Group, GroupError, Take};
 use crate::record::Record;
 use crate::transactional_producer::{Class, TransactionError};
 
 /// Longest wait for the consumer, so that a stop is noticed.
 const IDLE: Duration = Duration::from_millis(50);
-/// The same while batches are under way, so that a free slot is noticed.
-const BUSY: Duration = Duration::from_millis(2);
+/// How often what is waited for is looked at while nothing else may happen.
+const LOOK: Duration = Duration::from_millis(10);
 /// Pause after the first failed batch; it doubles with each further one.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -37,7 +37,10 @@ const GRACE: Duration = Duration::from_secs(6);
 pub(super) enum End {
     Stopped,
     /// A new consumer and new producers may do better, after the pause.
-    Again { why: String, pause: Duration },
+    Again {
+        why: String,
+        pause: Duration,
+    },
     Dead(EngineError),
 }
 
@@ -47,12 +50,10 @@ struct Waiting {
     due: Instant,
 }
 
-pub(super) struct Session<'a, P> {
+pub(super) struct Session<'a, 'b, P> {
     group: Group,
     crew: Crew,
-    processor: &'a mut P,
-    options: &'a TransactOptions,
-    stop: &'a Stop,
+    work: &'b mut Work<'a, P>,
     pace: Pace,
     suspects: Suspects,
     batch: Batch,
@@ -68,14 +69,9 @@ pub(super) struct Session<'a, P> {
     hold_until: Option<Instant>,
 }
 
-impl<'a, P: Processor> Session<'a, P> {
-    pub(super) fn new(
-        group: Group,
-        crew: Crew,
-        processor: &'a mut P,
-        options: &'a TransactOptions,
-        stop: &'a Stop,
-    ) -> Self {
+impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
+    pub(super) fn new(group: Group, crew: Crew, work: &'b mut Work<'a, P>) -> Self {
+        let options = work.options;
         let limits = Limits {
             records: options.batch_records,
             bytes: options.batch_bytes,
@@ -85,9 +81,7 @@ impl<'a, P: Processor> Session<'a, P> {
         Self {
             group,
             crew,
-            processor,
-            options,
-            stop,
+            work,
             pace: Pace::new(limits, options.slots),
             suspects: Suspects::new(options.batch_records),
             batch: Batch::new(options.record_bytes_max),
@@ -110,7 +104,7 @@ impl<'a, P: Processor> Session<'a, P> {
 
     fn work(&mut self) -> End {
         loop {
-            if self.stop.asked() {
+            if self.work.stop.asked() {
                 return End::Stopped;
             }
             if let Err(end) = self.collect().and_then(|()| self.step()) {
@@ -121,7 +115,7 @@ impl<'a, P: Processor> Session<'a, P> {
 
     fn close(mut self, end: End) -> End {
         let deadline = match end {
-            End::Stopped => self.stop.deadline(),
+            End::Stopped => self.work.stop.deadline(),
             End::Again { .. } | End::Dead(_) => Instant::now() + GRACE,
         };
         let end = match end {
@@ -150,7 +144,7 @@ impl<'a, P: Processor> Session<'a, P> {
 
     fn note(&mut self, done: Done) -> Result<(), End> {
         let Done { batch, took, commit, outcome, .. } = done;
-        (self.options.told)(&Transaction {
+        (self.work.options.told)(&Transaction {
             committed: matches!(outcome, Outcome::Committed),
             inputs: batch.inputs(),
             outgoing: batch.outgoing().len(),
@@ -162,6 +156,11 @@ impl<'a, P: Processor> Session<'a, P> {
                 self.pace.committed(took);
                 self.suspects.committed(batch.positions());
                 self.failures = 0;
+                for position in batch.positions() {
+                    self.group.settled(&position.topic, position.partition, position.next);
+                }
+                let group = &self.work.group.group_id;
+                self.work.metrics.commits(group, "").observe(commit.as_secs_f64());
             }
             Outcome::Behind => self.take_back(&batch),
             Outcome::Failed(error) => {
@@ -193,9 +192,13 @@ impl<'a, P: Processor> Session<'a, P> {
         if let Some(event) = self.events.pop_front() {
             return self.handle(event);
         }
+        if let Some(topics) = self.work.stop.new_topics() {
+            self.work.group.topics.clone_from(&topics);
+            self.group.set_topics(topics).map_err(|why| consumer_failed(&why))?;
+        }
         let now = Instant::now();
         if self.hold_until.is_some_and(|until| now < until) || !self.rewind()? {
-            return self.listen(BUSY * 5);
+            return self.listen(LOOK);
         }
         self.hold_until = None;
         match self.decide(now) {
@@ -204,8 +207,8 @@ impl<'a, P: Processor> Session<'a, P> {
                 Ok(())
             }
             _ if self.waiting.is_some() => self.present_again(now),
-            Decision::Hold => self.listen(BUSY),
-            Decision::Read => self.read(if self.crew.under_way() > 0 { BUSY } else { IDLE }),
+            Decision::Hold => self.listen(IDLE),
+            Decision::Read => self.read(IDLE),
             Decision::ReadFor(wait) => self.read(wait.min(IDLE)),
         }
     }
@@ -220,14 +223,23 @@ impl<'a, P: Processor> Session<'a, P> {
     }
 
     fn read(&mut self, wait: Duration) -> Result<(), End> {
-        let event = self.group.next(wait, Take::Records);
-        self.handle(event)
+        self.next(wait, Take::Records)
     }
 
     /// Lets the group go on without taking a record.
     fn listen(&mut self, wait: Duration) -> Result<(), End> {
-        let event = self.group.next(wait, Take::EventsOnly);
-        self.handle(event)
+        self.next(wait, Take::EventsOnly)
+    }
+
+    /// Handles what happens in the group. Returns early when a slot has something to say.
+    fn next(&mut self, wait: Duration, take: Take) -> Result<(), End> {
+        match self.group.next(Duration::ZERO, take) {
+            Event::Nothing => {
+                self.group.wait(wait);
+                Ok(())
+            }
+            event => self.handle(event),
+        }
     }
 
     fn handle(&mut self, event: Event) -> Result<(), End> {
@@ -251,7 +263,7 @@ impl<'a, P: Processor> Session<'a, P> {
             offset: record.offset,
         };
         let refusal = self.suspects.refusal(&at);
-        let (processor, batch) = (&mut *self.processor, &mut self.batch);
+        let (processor, batch) = (&mut *self.work.processor, &mut self.batch);
         batch.begin_input(&record);
         let call = AssertUnwindSafe(|| match refusal {
             None => processor.process(&record, batch),
@@ -262,7 +274,13 @@ impl<'a, P: Processor> Session<'a, P> {
             End::Dead(EngineError::Processor { at, why: panic_text(&*panic) })
         })?;
         if let Some(postponed) = self.batch.end_input() {
-            tracing::warn!(topic = &*record.topic, record.partition, record.offset, why = postponed.why, "record postponed");
+            tracing::warn!(
+                topic = &*record.topic,
+                record.partition,
+                record.offset,
+                why = postponed.why,
+                "record postponed"
+            );
             self.waiting = Some(Waiting { record, due: Instant::now() + postponed.again_after });
         }
         Ok(())
@@ -272,7 +290,7 @@ impl<'a, P: Processor> Session<'a, P> {
         match self.waiting.take() {
             Some(waiting) if waiting.due <= now => self.take(waiting.record),
             Some(waiting) => {
-                let wait = waiting.due.duration_since(now).min(BUSY * 5);
+                let wait = waiting.due.duration_since(now).min(LOOK);
                 self.waiting = Some(waiting);
                 self.listen(wait)
             }
@@ -282,7 +300,7 @@ impl<'a, P: Processor> Session<'a, P> {
 
     fn dispatch(&mut self) {
         let forming = Forming { records: self.batch.inputs(), bytes: self.batch.bytes() };
-        let fresh = Batch::new(self.options.record_bytes_max);
+        let fresh = Batch::new(self.work.options.record_bytes_max);
         let batch = std::mem::replace(&mut self.batch, fresh);
         match self.crew.dispatch(batch, self.group.consumer()) {
             None => {
@@ -295,8 +313,8 @@ impl<'a, P: Processor> Session<'a, P> {
 
     /// Commits or aborts what is open for partitions that another member gets, and lets them go.
     fn let_go(&mut self, partitions: &[Partition]) -> Result<(), End> {
-        (self.options.hook)("transact.during_revoke");
-        self.settle(Instant::now() + self.options.revoke_budget)?;
+        (self.work.options.hook)("transact.during_revoke");
+        self.settle(Instant::now() + self.work.group.drain_budget())?;
         self.release(partitions)
     }
 
@@ -304,7 +322,7 @@ impl<'a, P: Processor> Session<'a, P> {
     fn lose(&mut self, partitions: &[Partition]) -> Result<(), End> {
         self.break_all();
         self.take_back_all();
-        self.settle(Instant::now() + self.options.revoke_budget)?;
+        self.settle(Instant::now() + self.work.group.drain_budget())?;
         self.release(partitions)
     }
 
@@ -322,10 +340,10 @@ impl<'a, P: Processor> Session<'a, P> {
     fn settle(&mut self, deadline: Instant) -> Result<(), End> {
         while self.batch.inputs() > 0 && !self.broken && Instant::now() < deadline {
             self.dispatch();
-            self.await_one(BUSY * 5)?;
+            self.await_one(LOOK)?;
         }
         while self.crew.under_way() > 0 && Instant::now() < deadline {
-            self.await_one(BUSY * 5)?;
+            self.await_one(LOOK)?;
         }
         if self.batch.inputs() > 0 || self.crew.under_way() > 0 {
             self.break_all();
@@ -351,9 +369,11 @@ impl<'a, P: Processor> Session<'a, P> {
         self.take_back_all();
         self.crew.begin_anew();
         self.broken = false;
-        let ours = |w: &Waiting, all: &BTreeSet<_>| all.contains(&(w.record.topic.clone(), w.record.partition));
+        let ours = |w: &Waiting, all: &BTreeSet<_>| {
+            all.contains(&(w.record.topic.clone(), w.record.partition))
+        };
         self.waiting.take_if(|waiting| ours(waiting, &self.rolled_back));
-        let processor = &mut *self.processor;
+        let processor = &mut *self.work.processor;
         catch_unwind(AssertUnwindSafe(|| processor.forget())).map_err(|panic| {
             let at = "forget".to_owned();
             End::Dead(EngineError::Processor { at, why: panic_text(&*panic) })
@@ -363,17 +383,17 @@ impl<'a, P: Processor> Session<'a, P> {
     }
 
     fn take_back_all(&mut self) {
-        let fresh = Batch::new(self.options.record_bytes_max);
+        let fresh = Batch::new(self.work.options.record_bytes_max);
         let batch = std::mem::replace(&mut self.batch, fresh);
         self.take_back(&batch);
     }
 
     /// Waits until no batch is under way. The group is listened to meanwhile; its events are handled afterwards.
     fn await_idle(&mut self) -> Result<(), End> {
-        let patience = Instant::now() + self.options.transaction_timeout;
+        let patience = Instant::now() + self.work.options.transaction_timeout;
         while self.crew.under_way() > 0 {
-            self.await_one(BUSY * 5)?;
-            let impatient = !self.events.is_empty() || self.stop.asked();
+            self.await_one(LOOK)?;
+            let impatient = !self.events.is_empty() || self.work.stop.asked();
             if Instant::now() > patience || impatient {
                 self.crew.give_up(true);
             }
@@ -423,14 +443,16 @@ impl<'a, P: Processor> Session<'a, P> {
     }
 }
 
-fn consumer_failed(why: &crate::consumer::GroupError) -> End {
+fn consumer_failed(why: &GroupError) -> End {
     End::Again { why: why.to_string(), pause: PAUSE_MIN * 10 }
 }
 
 pub(super) fn again(error: &TransactionError) -> End {
     let (why, pause) = match error.class {
         Class::Fenced => {
-            let why = format!("{error}: another process has the same transactional id, or a transaction took too long; give each instance its own ordinal");
+            let why = format!(
+                "{error}: another process has the same transactional id, or a transaction took too long; give each instance its own ordinal"
+            );
             (why, PAUSE_FENCED)
         }
         Class::Retriable | Class::Abortable | Class::Fatal => (error.to_string(), PAUSE_MIN * 10),

@@ -13,10 +13,10 @@ use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::batch::Batch;
+use super::panic_text;
 use super::turns::{Broken, Stage, Turns};
-use super::{Hook, panic_text};
 use crate::config::Config;
-use crate::consumer::GroupConsumer;
+use crate::consumer::{GroupConsumer, Hook, Wake};
 use crate::transactional_producer::{
     Class, NextOffset, TransactionError, TransactionalOptions, TransactionalProducer,
 };
@@ -32,6 +32,8 @@ pub(super) struct Shared {
     /// Calls that are made again and again are not any more.
     pub(super) given_up: AtomicBool,
     pub(super) hook: Hook,
+    /// Wakes the reading thread.
+    pub(super) wake: Arc<Wake>,
     pub(super) embedded: bool,
 }
 
@@ -106,6 +108,7 @@ impl Worker {
         self.shared.turns.break_all();
         // Nobody listens any more when the session is over already.
         let _ = reports.send(Report::Ended(end));
+        self.shared.wake.wake();
     }
 
     fn live(&mut self, jobs: &Receiver<Job>) -> Result<(), TransactionError> {
@@ -120,6 +123,7 @@ impl Worker {
 
     fn tell(&self, report: Report) {
         let _ = self.reports.send(report);
+        self.shared.wake.wake();
     }
 
     fn carry_out(&mut self, job: Job) -> Done {

@@ -113,7 +113,8 @@ mod tests {
             assert_eq!(thread.join().ok(), Some(Ok(())));
         }
         for stage in 0..3 {
-            let order: Vec<u64> = seen.lock().iter().filter(|s| s.0 == stage).map(|s| s.1).collect();
+            let order: Vec<u64> =
+                seen.lock().iter().filter(|s| s.0 == stage).map(|s| s.1).collect();
             assert_eq!(order, (0..8).collect::<Vec<_>>());
         }
     }

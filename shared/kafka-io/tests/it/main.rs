@@ -4,3 +4,4 @@
 mod cluster;
 mod reader;
 mod topics;
+mod transact;

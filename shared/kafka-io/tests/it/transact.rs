@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use kafka_io::reader::{Isolation, Reader, ReaderOptions};
 use kafka_io::{
-    Batch, Config, Engine, EngineError, GroupOptions, Metrics, Outgoing, Processor, Record, Refusal,
-    TransactOptions, transact,
+    Batch, Config, Engine, EngineError, GroupOptions, Metrics, Outgoing, Processor, Record,
+    Refusal, TransactOptions, transact,
 };
 use testkit::wait::until;
 
@@ -75,7 +75,7 @@ fn start(
     let committed = Arc::new(AtomicUsize::new(0));
     let group = GroupOptions::new(GROUP, vec!["in".to_owned()]);
     let processor = Copy { each: Box::new(each), committed: committed.clone() };
-    let engine = transact(config, &group, options, &Metrics::unregistered(), processor).unwrap();
+    let engine = transact(config, &group, options, &Metrics::default(), processor).unwrap();
     Run { engine, committed }
 }
 
@@ -96,7 +96,7 @@ async fn world(cluster: &Cluster) {
 
 /// Records `from..to`, each key in one partition, values rising.
 fn feed(cluster: &Cluster, from: i32, to: i32) {
-    let record = |n| ((n % KEYS) % PARTITIONS, format!("k{}", n % KEYS), n.to_string());
+    let record = |n: i32| ((n % KEYS) % PARTITIONS, format!("k{}", n % KEYS), n.to_string());
     tokio::task::block_in_place(|| cluster.write("in", (from..to).map(record)));
 }
 
