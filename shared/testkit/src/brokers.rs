@@ -76,6 +76,51 @@ impl Kafka {
         self.scratch.pid(&node.to_string())
     }
 
+    /// Runs one of Kafka's own command line tools, by its class, and gives what it printed.
+    ///
+    /// # Panics
+    /// When it fails; the message holds its output.
+    pub async fn tool(&self, class: &str, arguments: &[&str]) -> String {
+        let tools = std::env::var_os("MILLRACE_TOOLS")
+            .map_or_else(|| scratch::root().join(".cache"), std::path::PathBuf::from);
+        let mut command = Command::new("java");
+        command
+            .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
+            .arg(tools.join("kafka/libs/*"))
+            .args([class, "--bootstrap-server", &self.bootstrap()])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let output = tokio::time::timeout(START, command.output()).await;
+        let output = output.unwrap_or_else(|_| panic!("{class} did not end within {START:?}"));
+        let output = output.expect("java is installed");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let failed = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{class} failed: {told}{failed}");
+        told
+    }
+
+    /// Whether every replica of every partition is in sync.
+    pub async fn is_in_sync(&self) -> bool {
+        let behind = ["--describe", "--under-replicated-partitions"];
+        self.tool("org.apache.kafka.tools.TopicCommand", &behind).await.trim().is_empty()
+    }
+
+    /// Deletes all records of a topic's partitions: their logs then start where they end.
+    pub async fn delete_records(&self, topic: &str, partitions: i32) {
+        let list: Vec<_> = (0..partitions)
+            .map(|partition| {
+                serde_json::json!({ "topic": topic, "partition": partition, "offset": -1 })
+            })
+            .collect();
+        let file = self.scratch.path().join("delete.json");
+        let text = serde_json::json!({ "partitions": list, "version": 1 }).to_string();
+        std::fs::write(&file, text).expect("the scratch folder is writable");
+        let file = file.to_string_lossy();
+        let arguments = ["--offset-json-file", file.as_ref()];
+        self.tool("org.apache.kafka.tools.DeleteRecordsCommand", &arguments).await;
+    }
+
     /// What a node has written to its log: warnings and worse.
     pub fn log(&self, node: u16) -> String {
         self.scratch.log(&node.to_string())

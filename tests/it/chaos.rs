@@ -1,0 +1,60 @@
+//! Kills: every service at its named failpoints, and brokers, under load, with at least a fifth of
+//! the events still to come. `make chaos` runs the whole, `make test` each point once.
+
+mod judge;
+mod kills;
+mod traffic;
+
+use crate::system::Service;
+
+/// How often, and whether all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Short,
+    Whole,
+}
+
+impl Extent {
+    fn asked_for() -> Self {
+        match std::env::var("MILLRACE_CHAOS").as_deref() {
+            Ok("whole") => Self::Whole,
+            _ => Self::Short,
+        }
+    }
+
+    fn kills(self, points: usize) -> usize {
+        match self {
+            Self::Short => points,
+            Self::Whole => 20,
+        }
+    }
+
+    fn broker_kills(self) -> usize {
+        match self {
+            Self::Short => 1,
+            Self::Whole => 5,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chaos_ingest_killed_loses_nothing_it_acknowledged() {
+    kills::of_service(Service::Ingest, &["ingest.after_ack"], Extent::asked_for()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chaos_transform_killed_loses_and_doubles_nothing() {
+    let points = ["transact.after_flush", "transact.after_send_offsets", "transact.during_revoke"];
+    kills::of_service(Service::Transform, &points, Extent::asked_for()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chaos_deliver_killed_doubles_only_what_was_not_committed() {
+    let points = ["deliver.after_response", "deliver.before_complete", "lanes.during_revoke"];
+    kills::of_service(Service::Deliver, &points, Extent::asked_for()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chaos_brokers_killed_lose_nothing_acknowledged() {
+    kills::of_brokers(Extent::asked_for()).await;
+}

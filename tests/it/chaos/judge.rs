@@ -1,0 +1,131 @@
+//! What is gathered while things die, and the judgement at the end.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
+
+use testkit::{
+    load::Sent,
+    reconcile::{Down, Promise, Run, reconcile, taken},
+    wait,
+};
+
+use super::traffic::{Fate, id, key};
+use crate::{
+    SOON,
+    records::event_id,
+    system::{DELIVER_GROUP, TRANSFORM_GROUP, World},
+};
+
+const CONCURRENCY: u64 = 64; // requests in flight to one destination, at most
+
+/// What was seen at the kills.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) down: Vec<Down>,
+    pub(super) doubled_allowed: u64,
+    /// Kills per point, those wanted but never seen with 0.
+    pub(super) hits: BTreeMap<String, u64>,
+    /// How many events had been accepted at each kill.
+    pub(super) accepted_at: Vec<u64>,
+}
+
+/// Milliseconds on the receiver's clock, by which a run is judged.
+pub(super) fn now_ms(world: &World) -> u64 {
+    world.receiver.started().elapsed().as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// How many deliveries the receiver has taken that deliver has not committed: a crash now lets
+/// these come again.
+pub(super) async fn taken_not_committed(world: &World) -> u64 {
+    let open = world.topics.uncommitted_by(DELIVER_GROUP, "out.app").await;
+    let seen = world.receiver.taken_per_id();
+    open.iter().filter(|record| seen.contains_key(&event_id(record))).count() as u64
+}
+
+/// Waits until all that was accepted has found its end, judges, writes the report, and stops the
+/// test if a promise is broken.
+pub(super) async fn demand(
+    scenario: &str,
+    world: &World,
+    tally: Tally,
+    sent: &[Sent],
+    stall_max: Duration,
+) {
+    let accepted: Vec<&Sent> = sent.iter().filter(|sent| sent.is_accepted()).collect();
+    let total = accepted.len() as u64;
+    for at in &tally.accepted_at {
+        assert!(at * 5 <= total * 4, "at a kill {at} of {total} events had been accepted");
+    }
+    await_ends(world, &accepted).await;
+    let ids = |fate: Fate| {
+        let of_fate = accepted.iter().filter(|sent| Fate::of(sent.number) == fate);
+        of_fate.map(|sent| id(sent.number)).collect::<HashSet<_>>()
+    };
+    let promise = |sent: &&Sent| Promise { id: id(sent.number), key: key(sent.number) };
+    let repeats: u64 = sent.iter().map(|it| u64::from(it.unknown_tries + it.failed_tries)).sum();
+    let run = Run {
+        scenario: scenario.to_owned(),
+        accepted: accepted.iter().map(promise).collect(),
+        taken: taken(&world.receiver.arrivals(), |arrival| arrival.id.clone()),
+        filtered: ids(Fate::Filtered),
+        unrouted: ids(Fate::Unrouted),
+        dead_lettered: dead_lettered(world).await,
+        // What a sender had to send again may have been written the first time as well.
+        doubled_allowed: tally.doubled_allowed + repeats,
+        in_flight: CONCURRENCY,
+        down: tally.down,
+        stall_ms_max: Some(stall_max.as_millis().try_into().unwrap_or(u64::MAX)),
+        hits: tally.hits,
+    };
+    written_once(world, repeats).await;
+    reconcile(&run).demand();
+}
+
+async fn await_ends(world: &World, accepted: &[&Sent]) {
+    let to_arrive: Vec<String> = accepted
+        .iter()
+        .filter(|sent| Fate::of(sent.number) == Fate::Delivered)
+        .map(|sent| id(sent.number))
+        .collect();
+    // What is missing is found by the judge, with its ids: here it only ends the waiting.
+    wait::within(SOON * 2, || {
+        let seen = world.receiver.taken_per_id();
+        std::future::ready(to_arrive.iter().all(|id| seen.contains_key(id)).then_some(()))
+    })
+    .await;
+    world.await_committed(TRANSFORM_GROUP, "raw.orders").await;
+    world.await_committed(DELIVER_GROUP, "out.app").await;
+}
+
+async fn dead_lettered(world: &World) -> HashSet<String> {
+    let mut ids = HashSet::new();
+    for topic in ["dlq.transform.orders", "dlq.deliver.app"] {
+        ids.extend(world.topics.all(topic).await.iter().map(event_id));
+    }
+    ids
+}
+
+/// Whatever died, a reader of committed records finds each delivery once: as often as its event is
+/// in the log, which is more than once only where a sender repeated it.
+async fn written_once(world: &World, repeats: u64) {
+    let raw = world.topics.all("raw.orders").await;
+    let deliveries = world.topics.all("out.app").await;
+    let dead = world.topics.all("dlq.transform.orders").await;
+    let count = |records: &[kafka_io::Record]| {
+        let mut counts: HashMap<String, u64> = HashMap::new();
+        for id in records.iter().map(event_id) {
+            *counts.entry(id).or_default() += 1;
+        }
+        counts
+    };
+    let (raw, mut made) = (count(&raw), count(&deliveries));
+    for (id, times) in count(&dead) {
+        *made.entry(id).or_default() += times;
+    }
+    let extra: u64 = raw.values().map(|times| times - 1).sum();
+    assert!(extra <= repeats, "{extra} events are in the log again, {repeats} were sent again");
+    let wrong: Vec<_> = made.iter().filter(|(id, times)| raw.get(*id) != Some(times)).collect();
+    assert!(wrong.is_empty(), "written not as often as their event: {wrong:?}");
+}

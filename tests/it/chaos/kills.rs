@@ -1,0 +1,130 @@
+//! Killing: a service that ends itself at a failpoint, a broker by its number.
+
+use std::time::Duration;
+
+use testkit::{receiver::Answer, reconcile::Down, wait};
+
+use super::{
+    Extent,
+    judge::{Tally, demand, now_ms, taken_not_committed},
+    traffic::Traffic,
+};
+use crate::{
+    SOON,
+    system::{Service, Setup, System, World},
+};
+
+const FAILPOINTS: &str = "MILLRACE_FAILPOINTS";
+const STALL_MAX: Duration = Duration::from_secs(10);
+// A dead broker is noticed after its session, 6 s here; its partitions stand still until then.
+const BROKER_STALL_MAX: Duration = Duration::from_secs(20);
+
+/// Kills a service at one point after the other, over and over, and judges.
+pub(super) async fn of_service(service: Service, points: &[&str], extent: Extent) {
+    let mut system = start().await;
+    let mut tally = Tally::default();
+    tally.hits.extend(points.iter().map(|point| ((*point).to_owned(), 0)));
+    let traffic = Traffic::start(&system.world);
+    let rounds = extent.kills(points.len());
+    let point = |round: usize| points[round % points.len()];
+    let armed =
+        |round: usize| if round < rounds { arm(point(round), round) } else { String::new() };
+    stop(&mut system, service).await;
+    system.of(service).restart_with(&[(FAILPOINTS, &armed(0))]);
+    for round in 0..rounds {
+        let second = challenger(&mut system, service, point(round)).await;
+        let status = system.of(service).wait_exit(SOON).await;
+        assert!(!status.success(), "{} ended by itself: {status}", service.name());
+        let from_ms = now_ms(&system.world);
+        if service == Service::Deliver {
+            tally.doubled_allowed += taken_not_committed(&system.world).await;
+        }
+        tally.accepted_at.push(traffic.accepted());
+        system.of(service).restart_with(&[(FAILPOINTS, &armed(round + 1))]);
+        tally.down.push(Down { from_ms, to_ms: now_ms(&system.world) });
+        if let Some(mut second) = second {
+            system.of(service).wait_ready(SOON).await;
+            second.sigterm();
+            second.wait_exit(SOON).await;
+        }
+    }
+    count_hits(&mut tally, &system.of(service).log());
+    let sent = traffic.finish().await;
+    if service == Service::Transform {
+        aborted_records_stay_unseen(&system.world).await;
+    }
+    demand(service.name(), &system.world, tally, &sent, STALL_MAX).await;
+}
+
+/// Kills one broker after the other, each when the last is in sync again, and judges.
+pub(super) async fn of_brokers(extent: Extent) {
+    let system = start().await;
+    let world = &system.world;
+    let mut tally = Tally::default();
+    let traffic = Traffic::start(world);
+    wait::until("the load to flow", SOON, || world.receiver.taken() > 100).await;
+    for round in 0..extent.broker_kills() {
+        let node = (round % 3) as u16;
+        world.kafka.kill9(node);
+        tally.doubled_allowed += taken_not_committed(world).await;
+        tally.accepted_at.push(traffic.accepted());
+        let taken = world.receiver.taken();
+        let flows = || world.receiver.taken() > taken + 300;
+        wait::until("the load to flow with a broker dead", SOON, flows).await;
+        world.kafka.restart(node).await;
+        wait::until_some("the broker to be in sync", SOON, || async {
+            world.kafka.is_in_sync().await.then_some(())
+        })
+        .await;
+    }
+    let sent = traffic.finish().await;
+    demand("broker", world, tally, &sent, BROKER_STALL_MAX).await;
+}
+
+async fn start() -> System {
+    let system = System::start(&Setup { keep_content: false, ..Setup::default() }).await;
+    system.world.receiver.fail("/app/refused", Answer::Status(422));
+    system
+}
+
+/// The failpoint's setting: another hit in every round, the first one for what happens once.
+fn arm(point: &str, round: usize) -> String {
+    let hit = if is_revoke(point) { 1 } else { 20 + round * 17 % 60 };
+    format!("{point}=kill@{hit}")
+}
+
+fn is_revoke(point: &str) -> bool {
+    point.ends_with("during_revoke")
+}
+
+/// A second instance, which makes the first give partitions away, where that is the point.
+async fn challenger(
+    system: &mut System,
+    service: Service,
+    point: &str,
+) -> Option<testkit::Spawned> {
+    if !is_revoke(point) {
+        return None;
+    }
+    system.of(service).wait_ready(SOON).await;
+    Some(system.world.spawn(service, 1))
+}
+
+async fn stop(system: &mut System, service: Service) {
+    system.of(service).sigterm();
+    system.of(service).wait_exit(SOON).await;
+}
+
+/// A process that ends itself says at which point on the way.
+fn count_hits(tally: &mut Tally, log: &str) {
+    for (point, hits) in &mut tally.hits {
+        *hits = log.matches(&format!("failpoint {point}: killed")).count() as u64;
+    }
+}
+
+/// Kills left transactions open; what they had written is there, and no committed reader sees it.
+async fn aborted_records_stay_unseen(world: &World) {
+    let (seen, written) =
+        (world.topics.all("out.app").await, world.topics.all_and_aborted("out.app").await);
+    assert!(written.len() > seen.len(), "a kill left something aborted: {}", written.len());
+}

@@ -1,0 +1,104 @@
+//! The load of a crash run: numbered events whose fate and key follow from their number, sent until
+//! enough have followed the last kill.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use testkit::load::{self, Load, Sent};
+use tokio::task::JoinHandle;
+
+use crate::{events::orders, system::World};
+
+const PER_SECOND: f64 = 150.0;
+const KEYS: u64 = 64; // a multiple of the connections, so that a key's events are sent in order
+const LONGEST: Duration = Duration::from_secs(30 * 60);
+
+/// What has to become of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Delivered,
+    Filtered,
+    Unrouted,
+    /// The mapping fails: a dead letter of transform.
+    Unmapped,
+    /// The destination refuses it for good: a dead letter of deliver.
+    Refused,
+}
+
+impl Fate {
+    pub(super) fn of(number: u64) -> Self {
+        match number % 50 {
+            7 => Self::Filtered,
+            17 => Self::Unrouted,
+            27 => Self::Unmapped,
+            37 => Self::Refused,
+            _ => Self::Delivered,
+        }
+    }
+
+    fn asked(self) -> &'static str {
+        match self {
+            Self::Delivered => "deliver",
+            Self::Filtered => "filter",
+            Self::Unrouted => "nothing",
+            Self::Unmapped => "fail",
+            Self::Refused => "refuse",
+        }
+    }
+}
+
+pub(super) fn id(number: u64) -> String {
+    format!("e{number}")
+}
+
+pub(super) fn key(number: u64) -> String {
+    format!("k{}", number % KEYS)
+}
+
+fn body(number: u64) -> Value {
+    json!({ "key": key(number), "what": Fate::of(number).asked(), "text": "no number" })
+}
+
+/// A load under way.
+pub(super) struct Traffic {
+    end: Arc<AtomicU64>,
+    accepted: Arc<AtomicU64>,
+    sending: JoinHandle<Vec<Sent>>,
+}
+
+impl Traffic {
+    pub(super) fn start(world: &World) -> Self {
+        let load = Load {
+            per_second: Some(PER_SECOND),
+            resend: true,
+            deadline: LONGEST,
+            ..Load::new(world.ingest(), u64::MAX)
+        };
+        let (end, accepted) = (load.end.clone(), Arc::new(AtomicU64::new(0)));
+        let (source, counter) = (orders(), accepted.clone());
+        let request = move |number| source.request(&id(number), "order.placed", &body(number));
+        let count = move |_: &Sent| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
+        let sending = tokio::spawn(async move { load::send(&load, request, count).await });
+        Self { end, accepted, sending }
+    }
+
+    /// How many events have been answered 2xx.
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Lets a fifth of all events and a few more follow what is accepted now, then ends, and gives
+    /// how each was answered, in the order of the answers.
+    pub(super) async fn finish(self) -> Vec<Sent> {
+        self.end.store(self.accepted() * 5 / 4 + KEYS, Ordering::Relaxed);
+        self.sending.await.expect("sending does not panic")
+    }
+}

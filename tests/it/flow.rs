@@ -1,0 +1,278 @@
+//! The main job: what a signed request becomes, and what of it can be seen, and what never can.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use kafka_io::{Outgoing, TransactionalOptions, TransactionalProducer};
+use serde_json::{Value, json};
+use testkit::{OtlpSink, Receiver, get, receiver::Answer, sink::Span, wait};
+use wire::headers;
+
+use crate::{
+    SOON,
+    events::{Source, orders, sources},
+    records::{event_id, header},
+    system::{
+        BEARER, DELIVER_GROUP, DESTINATION_SECRET, EVENT, SERVICES, Service, Setup, System,
+        TRANSFORM_GROUP,
+    },
+};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+/// Sent by a careless sender; no part of an event.
+const SENDERS_TOKEN: &str = "planted-sender-token-7";
+const SENDERS_COOKIE: &str = "planted-cookie-8";
+
+/// What is asked for, and how many of it are sent by each source.
+const ASKED: [(&str, usize); 5] =
+    [("deliver", 3), ("filter", 1), ("nothing", 1), ("fail", 1), ("refuse", 1)];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_request_becomes_what_it_asks_for_and_betrays_no_secret() {
+    let sink = OtlpSink::start().await;
+    let setup = Setup { otlp: Some(sink.url()), ..Setup::default() };
+    let system = System::start(&setup).await;
+    system.world.receiver.fail("/app/refused", Answer::Status(422));
+    let mut answers = String::new();
+    for source in sources() {
+        answers += &send_each(&system, &source).await;
+    }
+    delivered_once_and_signed(&system).await;
+    dead_letters_say_why(&system).await;
+    what_cannot_be_decoded_is_a_dead_letter(&system).await;
+    one_trace_through_all_hops(&sink).await;
+    metrics_have_their_names(&system).await;
+    no_secret_anywhere(&system, &sink, &answers).await;
+}
+
+fn id(source: &Source, what: &str, number: usize) -> String {
+    format!("{}-{what}-{number}", source.name)
+}
+
+/// Sends what is asked for, and gives all answers as text.
+async fn send_each(system: &System, source: &Source) -> String {
+    let mut answers = String::new();
+    for (what, count) in ASKED {
+        for number in 0..count {
+            let id = id(source, what, number);
+            let body = body(&id, what, number);
+            let mut request = source.request(&id, "order.placed", &body);
+            let headers = request.headers_mut();
+            headers.insert("authorization", format!("Bearer {SENDERS_TOKEN}").parse().unwrap());
+            headers.insert("cookie", format!("session={SENDERS_COOKIE}").parse().unwrap());
+            let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+            headers.insert("traceparent", parent.parse().unwrap());
+            let reply = system.world.post(request).await;
+            assert_eq!(reply.status, 200, "{id}: {}", reply.text());
+            assert_eq!(reply.json()["event_id"], id.as_str());
+            assert!(reply.json()["correlation_id"].is_string());
+            answers += &format!("{:?}{}", reply.headers, reply.text());
+        }
+    }
+    answers
+}
+
+fn body(id: &str, what: &str, number: usize) -> Value {
+    let key = format!("key-{number}");
+    json!({ "id": id, "type": "order.placed", "what": what, "key": key, "text": "no number" })
+}
+
+async fn delivered_once_and_signed(system: &System) {
+    let receiver: &Receiver = &system.world.receiver;
+    receiver.await_taken(sources().len() * 3, SOON).await;
+    let wanted: BTreeSet<String> = sources()
+        .iter()
+        .flat_map(|source| (0..3).map(|number| id(source, "deliver", number)))
+        .collect();
+    let taken: Vec<_> = receiver.arrivals().into_iter().filter(|it| it.is_taken()).collect();
+    let ids: Vec<String> = taken.iter().filter_map(|it| it.id.clone()).collect();
+    assert_eq!(ids.len(), wanted.len(), "each once: {ids:?}");
+    assert_eq!(ids.into_iter().collect::<BTreeSet<_>>(), wanted);
+    for arrival in &taken {
+        let header = |name| arrival.header(name).unwrap_or_default();
+        let at = header("webhook-timestamp").parse().unwrap();
+        let key = [DESTINATION_SECRET];
+        let signed = signing::standard_webhooks::signature;
+        let signature = signed(&key, header("webhook-id"), at, &arrival.body).unwrap();
+        assert_eq!(header("webhook-signature"), signature, "{:?}", header(EVENT));
+        assert_eq!(header("authorization"), format!("Bearer {BEARER}"));
+    }
+}
+
+async fn dead_letters_say_why(system: &System) {
+    let topics = &system.world.topics;
+    for source in sources() {
+        let topic = format!("dlq.transform.{}", source.name);
+        let letters = await_records(system, &topic, 1).await;
+        assert_eq!(event_id(&letters[0]), id(&source, "fail", 0));
+        let origin = header(&letters[0], headers::DLQ_SOURCE_TOPIC);
+        assert_eq!(origin, Some(format!("raw.{}", source.name).as_str()));
+        assert!(header(&letters[0], headers::DLQ_REASON).is_some());
+        let raw = topics.all(&format!("raw.{}", source.name)).await;
+        let original = raw.iter().find(|record| event_id(record) == event_id(&letters[0]));
+        let original = original.expect("the event is in the log");
+        assert_eq!((&original.value, &original.key), (&letters[0].value, &letters[0].key));
+        assert_eq!(original.partition, letters[0].partition);
+    }
+    let refused = await_records(system, "dlq.deliver.app", sources().len()).await;
+    let ids: BTreeSet<String> = refused.iter().map(event_id).collect();
+    let wanted: BTreeSet<String> = sources().iter().map(|source| id(source, "refuse", 0)).collect();
+    assert_eq!(ids, wanted);
+}
+
+/// Waits until a topic has `count` records, and gives them.
+async fn await_records(system: &System, topic: &str, count: usize) -> Vec<kafka_io::Record> {
+    let what = format!("{count} records in {topic}");
+    wait::until_some(&what, SOON, || async {
+        let records = system.world.topics.all(topic).await;
+        (records.len() >= count).then_some(records)
+    })
+    .await
+}
+
+async fn what_cannot_be_decoded_is_a_dead_letter(system: &System) {
+    let inputs = [
+        ("raw.orders", "dlq.transform.orders"),
+        ("raw.orders.replay", "dlq.transform.orders"),
+        ("out.app", "dlq.deliver.app"),
+        ("out.app.replay", "dlq.deliver.app"),
+    ];
+    let bootstrap = system.world.kafka.bootstrap();
+    let write = move || {
+        let config = kafka_io::Config::plain(bootstrap);
+        let options = TransactionalOptions::new("test-garbage");
+        let mut producer = TransactionalProducer::new(&config, &options).unwrap();
+        producer.init(SOON).unwrap();
+        producer.begin().unwrap();
+        for (topic, _) in inputs {
+            producer.send(&garbage(topic), SOON).unwrap();
+        }
+        producer.flush_and_await(SOON).unwrap();
+        producer.commit(|| true).unwrap();
+    };
+    tokio::task::spawn_blocking(write).await.unwrap();
+    for (input, letters) in inputs {
+        let what = format!("the undecodable record of {input} in {letters}");
+        wait::until_some(&what, SOON, || async {
+            let found = system.world.topics.all(letters).await;
+            found.into_iter().find(|letter| {
+                header(letter, headers::DLQ_SOURCE_TOPIC) == Some(input)
+                    && letter.value.as_deref() == Some(garbage(input).value.unwrap().as_ref())
+            })
+        })
+        .await;
+    }
+    system.world.await_committed(TRANSFORM_GROUP, "raw.orders").await;
+    system.world.await_committed(DELIVER_GROUP, "out.app").await;
+}
+
+fn garbage(topic: &str) -> Outgoing {
+    Outgoing {
+        topic: Arc::from(topic),
+        partition: Some(1),
+        key: Some(Bytes::from_static(b"key-1")),
+        value: Some(Bytes::from(format!("no avro in {topic}"))),
+        headers: Vec::new(),
+        timestamp_ms: None,
+    }
+}
+
+async fn one_trace_through_all_hops(sink: &OtlpSink) {
+    let wanted = ["millrace-ingest", "millrace-transform", "millrace-deliver"];
+    let of_trace = |spans: &[Span]| -> Vec<Span> {
+        spans.iter().filter(|span| span.trace_id == TRACE).cloned().collect()
+    };
+    let services = |spans: &[Span]| -> BTreeSet<String> {
+        spans.iter().filter_map(|span| span.resource.get("service.name").cloned()).collect()
+    };
+    let is_whole = |spans: &[Span]| {
+        let found = services(&of_trace(spans));
+        wanted.iter().all(|service| found.contains(*service))
+    };
+    let spans = of_trace(&sink.await_spans("spans of all three hops", SOON, is_whole).await);
+    for (service, kind) in [
+        ("millrace-ingest", "SPAN_KIND_SERVER"),
+        ("millrace-ingest", "SPAN_KIND_PRODUCER"),
+        ("millrace-deliver", "SPAN_KIND_CLIENT"),
+    ] {
+        let is_of = |span: &Span| span.resource.get("service.name").is_some_and(|it| it == service);
+        let found = spans.iter().any(|span| is_of(span) && span.kind.as_str_name() == kind);
+        assert!(found, "a {kind} span of {service}");
+    }
+    let known: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
+    let orphans: Vec<&Span> = spans
+        .iter()
+        .filter(|span| span.parent_id != "00f067aa0ba902b7" && !known.contains(&*span.parent_id))
+        .collect();
+    assert!(orphans.is_empty(), "spans without their parent: {orphans:#?}");
+}
+
+async fn metrics_have_their_names(system: &System) {
+    let wanted: [(Service, &[&str]); 3] = [
+        (
+            Service::Ingest,
+            &["millrace_ingest_events_total", "http_server_request_duration_seconds"],
+        ),
+        (Service::Transform, &["millrace_transform_events_total", "millrace_consumer_lag_records"]),
+        (
+            Service::Deliver,
+            &[
+                "millrace_delivery_attempts_total",
+                "millrace_delivery_events_total",
+                "millrace_e2e_latency_seconds",
+                "http_client_request_duration_seconds",
+                "millrace_consumer_assigned_partitions",
+            ],
+        ),
+    ];
+    for (service, names) in wanted {
+        let text = metrics(system, service).await;
+        for name in names.iter().chain(&["millrace_build_info", "process_cpu_seconds_total"]) {
+            let is_there = text.lines().any(|line| line.starts_with(name));
+            assert!(is_there, "{} has no {name}", service.name());
+        }
+    }
+}
+
+async fn metrics(system: &System, service: Service) -> String {
+    let admin = system.world.admin(service, 0);
+    get(admin, "/metrics", Duration::from_secs(5)).await.expect("the admin port answers").text()
+}
+
+/// Searches every topic, log, span, metric and answer for what must only ever be sent to whom it
+/// belongs.
+async fn no_secret_anywhere(system: &System, sink: &OtlpSink, answers: &str) {
+    let mut places = vec![
+        ("an answer".to_owned(), answers.as_bytes().to_vec()),
+        ("a log".to_owned(), system.logs().into_bytes()),
+        ("a span".to_owned(), format!("{:?}", sink.spans()).into_bytes()),
+    ];
+    for service in SERVICES {
+        places.push(("a metric".to_owned(), metrics(system, service).await.into_bytes()));
+    }
+    for topic in system.world.topics.names("").await {
+        let records = system.world.topics.all_and_aborted(&topic).await;
+        let bytes = records.iter().flat_map(|record| {
+            let headers = record.headers.iter().flat_map(|(name, value)| [name.as_bytes(), value]);
+            headers.chain(record.key.as_deref()).chain(record.value.as_deref()).collect::<Vec<_>>()
+        });
+        places.push((format!("topic {topic}"), bytes.collect::<Vec<_>>().concat()));
+    }
+    let ours = sources().map(|source| source.secret.to_owned());
+    let planted = ours.iter().map(String::as_str);
+    let planted = planted.chain([DESTINATION_SECRET, BEARER, SENDERS_TOKEN, SENDERS_COOKIE]);
+    for secret in planted {
+        let secret = secret.trim_start_matches("whsec_");
+        for (place, bytes) in &places {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "{place} holds the secret {secret}");
+        }
+    }
+    // What was searched was there to be found.
+    let event = id(&orders(), "deliver", 0);
+    let seen = |place: &str| {
+        let found = places.iter().find(|(name, _)| name == place);
+        found.is_some_and(|(_, b)| b.windows(event.len()).any(|window| window == event.as_bytes()))
+    };
+    assert!(seen("an answer") && seen("topic raw.orders") && seen("topic out.app"));
+}

@@ -1,0 +1,113 @@
+//! What Kafka holds, read from outside: whole topics, and what a group has not committed yet.
+
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
+use kafka_io::{
+    Config, Record,
+    reader::{Ended, Isolation, Range, Reader, ReaderOptions},
+};
+
+const READ_WITHIN: Duration = Duration::from_secs(60);
+
+/// A view of one cluster's topics.
+#[derive(Debug, Clone)]
+pub(crate) struct Topics {
+    config: Config,
+}
+
+impl Topics {
+    pub(crate) fn of(bootstrap: String) -> Self {
+        Self { config: Config::plain(bootstrap) }
+    }
+
+    /// All topics whose name begins with `prefix`.
+    pub(crate) async fn names(&self, prefix: &str) -> Vec<String> {
+        let prefix = prefix.to_owned();
+        self.ask(Isolation::Committed, move |reader| {
+            let topics = reader.topics().expect("the cluster lists its topics");
+            topics.into_iter().map(|topic| topic.name).filter(|n| n.starts_with(&prefix)).collect()
+        })
+        .await
+    }
+
+    /// All records of a topic that a reader of committed records sees, by partition, in order.
+    pub(crate) async fn all(&self, topic: &str) -> Vec<Record> {
+        self.read(topic, Isolation::Committed).await
+    }
+
+    /// The same, with those of aborted transactions.
+    pub(crate) async fn all_and_aborted(&self, topic: &str) -> Vec<Record> {
+        self.read(topic, Isolation::Uncommitted).await
+    }
+
+    /// What a group would read again, or for the first time, if it started now.
+    pub(crate) async fn uncommitted_by(&self, group: &str, topic: &str) -> Vec<Record> {
+        let (group, topic) = (group.to_owned(), topic.to_owned());
+        self.ask(Isolation::Committed, move |reader| {
+            let partitions = partitions(reader, &topic);
+            let committed = reader.committed(&group, &partitions).expect("the group is known");
+            let ranges = partitions.iter().map(|partition| {
+                range(partition, committed.get(partition).copied().flatten().unwrap_or(0))
+            });
+            records(reader, &ranges.collect::<Vec<_>>())
+        })
+        .await
+    }
+
+    async fn read(&self, topic: &str, isolation: Isolation) -> Vec<Record> {
+        let topic = topic.to_owned();
+        self.ask(isolation, move |reader| {
+            let ranges = partitions(reader, &topic);
+            records(reader, &ranges.iter().map(|partition| range(partition, 0)).collect::<Vec<_>>())
+        })
+        .await
+    }
+
+    /// Reading blocks, so it has a thread of its own.
+    async fn ask<T: Send + 'static>(
+        &self,
+        isolation: Isolation,
+        question: impl FnOnce(&Reader) -> T + Send + 'static,
+    ) -> T {
+        let config = self.config.clone();
+        let asking = tokio::task::spawn_blocking(move || {
+            let options = ReaderOptions { isolation, ..ReaderOptions::default() };
+            question(&Reader::open(&config, options).expect("a reader opens"))
+        });
+        asking.await.expect("reading does not panic")
+    }
+}
+
+fn partitions(reader: &Reader, topic: &str) -> Vec<(String, i32)> {
+    let topics = reader.topics().expect("the cluster lists its topics");
+    let count = topics.iter().find(|known| known.name == topic).map(|known| known.partitions);
+    let count = count.unwrap_or_else(|| panic!("topic {topic} exists"));
+    (0..count).map(|partition| (topic.to_owned(), partition)).collect()
+}
+
+fn range((topic, partition): &(String, i32), from: i64) -> Range {
+    Range { topic: topic.clone(), partition: *partition, from, to: i64::MAX }
+}
+
+fn records(reader: &Reader, ranges: &[Range]) -> Vec<Record> {
+    let mut records = Vec::new();
+    let ended = reader.read(ranges, Instant::now() + READ_WITHIN, |view| {
+        records.push(view.to_record());
+        ControlFlow::Continue(())
+    });
+    assert_eq!(ended.expect("topics can be read"), Ended::Complete);
+    records
+}
+
+/// A header of a record as text.
+pub(crate) fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
+    wire::headers::text(&record.headers, name)
+}
+
+/// The id of the event a record is about.
+pub(crate) fn event_id(record: &Record) -> String {
+    header(record, wire::headers::CE_ID).expect("a record of ours names its event").to_owned()
+}

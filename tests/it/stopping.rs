@@ -1,0 +1,84 @@
+//! SIGTERM under load: each service ends in time, with nothing lost and nothing done twice.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::json;
+use testkit::{
+    load::{self, Load},
+    reconcile::{Promise, Run, reconcile, taken},
+    wait,
+};
+
+use crate::{
+    SOON,
+    events::orders,
+    system::{DELIVER_GROUP, Service, Setup, System, TRANSFORM_GROUP},
+};
+
+const EVENTS: u64 = 1_500;
+const DRAINED_WITHIN: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_told_to_stop_under_load_loses_and_doubles_nothing() {
+    let mut system = System::start(&Setup::default()).await;
+    let accepted = Arc::new(AtomicU64::new(0));
+    let load = Load {
+        per_second: Some(150.0),
+        resend: true,
+        deadline: SOON * 3,
+        ..Load::new(system.world.ingest(), EVENTS)
+    };
+    let sending = {
+        let (source, accepted) = (orders(), accepted.clone());
+        let request = move |number| source.request(&id(number), "order.placed", &body(number));
+        let count = move |_: &load::Sent| {
+            accepted.fetch_add(1, Ordering::Relaxed);
+        };
+        tokio::spawn(async move { load::send(&load, request, count).await })
+    };
+    for (service, at) in
+        [(Service::Deliver, 150), (Service::Transform, 500), (Service::Ingest, 850)]
+    {
+        wait::until("the load to be under way", SOON, || accepted.load(Ordering::Relaxed) > at)
+            .await;
+        let process = system.of(service);
+        process.sigterm();
+        let status = process.wait_exit(DRAINED_WITHIN).await;
+        assert!(status.success(), "{} ended with {status}:\n{}", service.name(), process.log());
+        process.restart();
+        process.wait_ready(SOON).await;
+    }
+    let sent = sending.await.unwrap();
+    system.world.receiver.await_taken(EVENTS as usize, SOON * 2).await;
+    system.world.await_committed(TRANSFORM_GROUP, "raw.orders").await;
+    system.world.await_committed(DELIVER_GROUP, "out.app").await;
+    let promise = |sent: &load::Sent| Promise { id: id(sent.number), key: key(sent.number) };
+    let run = Run {
+        scenario: "stopping".to_owned(),
+        accepted: sent.iter().filter(|sent| sent.is_accepted()).map(promise).collect(),
+        taken: taken(&system.world.receiver.arrivals(), |arrival| arrival.id.clone()),
+        // A sender cut off or told 503 comes again; that repeat is the sender's.
+        doubled_allowed: sent.iter().map(|it| u64::from(it.unknown_tries + it.failed_tries)).sum(),
+        ..Run::default()
+    };
+    assert_eq!(run.accepted.len() as u64, EVENTS);
+    reconcile(&run).demand();
+}
+
+fn id(number: u64) -> String {
+    format!("e{number}")
+}
+
+fn key(number: u64) -> String {
+    format!("k{}", number % 64)
+}
+
+fn body(number: u64) -> serde_json::Value {
+    json!({ "key": key(number) })
+}
