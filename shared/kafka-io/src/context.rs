@@ -12,7 +12,6 @@ use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
-use rdkafka::statistics::Statistics;
 use secrecy::ExposeSecret as _;
 
 use crate::config::TokenSource;
@@ -22,27 +21,18 @@ const QUIET: Duration = Duration::from_secs(10);
 /// Kinds remembered; more than this are logged as one kind.
 const KINDS_MAX: usize = 64;
 
-type StatsSink = Arc<dyn Fn(Statistics) + Send + Sync>;
-
 /// The callbacks every client of ours has.
 #[derive(Clone)]
 pub(crate) struct ClientHooks {
     client: Arc<str>,
     tokens: Option<TokenSource>,
-    stats: Option<StatsSink>,
     quiet: Arc<Mutex<Quiet>>,
 }
 
 impl ClientHooks {
     pub(crate) fn new(client: &str, tokens: Option<TokenSource>) -> Self {
         let quiet = Arc::new(Mutex::new(Quiet::default()));
-        Self { client: client.into(), tokens, stats: None, quiet }
-    }
-
-    /// Has librdkafka's statistics given to `sink` whenever they come.
-    pub(crate) fn with_stats(mut self, sink: impl Fn(Statistics) + Send + Sync + 'static) -> Self {
-        self.stats = Some(Arc::new(sink));
-        self
+        Self { client: client.into(), tokens, quiet }
     }
 
     fn admit(&self, kind: &str) -> Option<u64> {
@@ -67,12 +57,6 @@ impl ClientContext for ClientHooks {
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
                 tracing::debug!(client, facility, line, suppressed, "kafka client reports");
             }
-        }
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        if let Some(sink) = &self.stats {
-            sink(statistics);
         }
     }
 

@@ -6,6 +6,7 @@ mod config;
 mod consumer;
 mod context;
 mod metrics;
+mod producer;
 mod record;
 
 pub mod embedded;
@@ -20,6 +21,9 @@ pub use config::{
 };
 pub use consumer::{GroupError, GroupOptions, Hook, Loss, Partition, Status};
 pub use metrics::{Families, Metrics};
+pub use producer::{
+    Acknowledgement, OpenError, ProduceError, Producer, ProducerOptions, Queue, Written,
+};
 pub use record::{Outgoing, Record};
 pub use transact::{
     AfterCommit, Batch, Engine, EngineError, Processor, Refusal, Told, TooLarge, TransactOptions,
