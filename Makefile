@@ -38,9 +38,10 @@ check: ## the quick part: format, house, licences, lints
 fmt: ## formats the code
 	cargo fmt --all
 
-bench: ## measures each service beside its floor
+bench: ## measures each service beside its floor; BENCH="ingest --pairs 3" measures one
 	@.ci/setup test
-	benches/run.sh
+	cargo build --quiet --release --package millrace --package millrace-floor --package millrace-bench
+	target/release/bench $(BENCH)
 
 chaos: ## kills every service 20 times and a broker 5 times under load
 	@.ci/setup test
