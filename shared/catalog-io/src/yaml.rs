@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use marked_yaml::{LoadError, Node, Span, parse_yaml};
+use marked_yaml::{LoadError, LoaderOptions, Node, Span, parse_yaml_with_options};
 use serde_json::{Map, Value};
 
 use crate::problem::Problem;
@@ -26,7 +26,9 @@ impl Document {
     /// Parses `text`; a file that is no YAML gives one problem with the parser's position.
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self, Problem> {
         let mut places = HashMap::new();
-        let value = match parse_yaml(0, text) {
+        // Without these a key given twice would be taken once, and a quoted "5" as a number.
+        let options = LoaderOptions::default().error_on_duplicate_keys(true).prevent_coercion(true);
+        let value = match parse_yaml_with_options(0, text, options) {
             Ok(node) => convert(&node, String::new(), &mut places),
             Err(error) => return Err(unreadable(file, &error)),
         };

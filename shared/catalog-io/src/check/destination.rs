@@ -20,19 +20,6 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 const CONCURRENCY_DEFAULT: u32 = 64;
 const PARTITIONS_DEFAULT: i32 = 3;
-const METHODS: [&str; 5] = ["POST", "PUT", "PATCH", "DELETE", "GET"];
-/// Headers that are ours or the connection's: a catalog can't set them.
-const RESERVED: [&str; 9] = [
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "webhook-id",
-    "webhook-timestamp",
-    "webhook-signature",
-    "idempotency-key",
-    "traceparent",
-];
 
 pub(super) fn check(entry: &Entry<'_>, context: &mut Context<'_>) -> Option<Destination> {
     let file: file::Destination = context.typed(entry)?;
@@ -84,9 +71,9 @@ fn address(entry: &Entry<'_>, url: &str, context: &mut Context<'_>) {
 
 fn method(entry: &Entry<'_>, method: Option<&str>, context: &mut Context<'_>) -> String {
     let method = method.unwrap_or("POST");
-    if !METHODS.contains(&method) {
+    if !mapping::METHODS.contains(&method) {
         let what = format!("method {method:?} is not sent");
-        let fix = format!("use one of {}", METHODS.join(", "));
+        let fix = format!("use one of {}", mapping::METHODS.join(", "));
         context.mistake(entry, "/method", what, "deliveries are requests with an effect", fix);
     }
     method.to_owned()
@@ -101,7 +88,7 @@ fn headers(entry: &Entry<'_>, headers: &BTreeMap<String, String>, context: &mut 
             let why = "a header's name has only letters, digits and a few signs";
             let what = format!("{name:?} is no header name");
             context.mistake(entry, &below, what, why, "correct the name");
-        } else if RESERVED.contains(&lower.as_str()) {
+        } else if lower != "authorization" && mapping::RESERVED_HEADERS.contains(&lower.as_str()) {
             let what = format!("header {name:?} can't be set");
             let why = "Millrace or the connection sets it for each request";
             context.mistake(entry, &below, what, why, "remove it");

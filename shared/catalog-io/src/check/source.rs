@@ -23,6 +23,8 @@ pub(super) fn check(entry: &Entry<'_>, context: &mut Context<'_>) -> Option<Sour
     let mut options = source.verify;
     let secrets = secrets(entry, options.remove("secrets"), context);
     let scheme = scheme(entry, options, context)?;
+    // A secret that is named and can't be read has its own message already.
+    let secrets = secrets?;
     if secrets.is_empty() {
         let why = "without a secret anyone could send events in the provider's name";
         let fix = "add secrets: [{ env: NAME }] under verify";
@@ -64,12 +66,13 @@ fn scheme(
     }
 }
 
+/// Reads every secret, to tell all mistakes; `None` where one can't be read.
 fn secrets(
     entry: &Entry<'_>,
     listed: Option<Value>,
     context: &mut Context<'_>,
-) -> Vec<signing::Secret> {
-    let Some(listed) = listed else { return Vec::new() };
+) -> Option<Vec<signing::Secret>> {
+    let Some(listed) = listed else { return Some(Vec::new()) };
     let refs: Vec<SecretRef> = match serde_json::from_value(listed) {
         Ok(refs) => refs,
         Err(error) => {
@@ -77,16 +80,18 @@ fn secrets(
             let why = "a secret is named by its place and never written into the catalog";
             let fix = "write secrets: [{ env: NAME }] or [{ file: PATH }]";
             context.mistake(entry, "/verify/secrets", what, why, fix);
-            return Vec::new();
+            return None;
         }
     };
     let each = refs.iter().enumerate();
-    each.filter_map(|(index, secret)| {
-        let below = format!("/verify/secrets/{index}");
-        let value = context.secret(entry, &below, secret)?;
-        Some(dated(entry, &below, secret, value, context))
-    })
-    .collect()
+    let read: Vec<Option<signing::Secret>> = each
+        .map(|(index, secret)| {
+            let below = format!("/verify/secrets/{index}");
+            let value = context.secret(entry, &below, secret)?;
+            Some(dated(entry, &below, secret, value, context))
+        })
+        .collect();
+    read.into_iter().collect()
 }
 
 fn dated(
