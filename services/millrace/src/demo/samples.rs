@@ -29,6 +29,11 @@ pub(crate) fn samples(count: usize, seed: u64, now: i64) -> Vec<Sample> {
     (0..count).map(|n| sample(n, seed, now)).collect()
 }
 
+/// Returns `count` orders, all for one destination.
+pub(crate) fn orders(count: usize, seed: u64) -> Vec<Sample> {
+    (0..count).map(|n| order(n, seed)).collect()
+}
+
 fn sample(n: usize, seed: u64, now: i64) -> Sample {
     match n % 8 {
         0 | 1 => push(n, seed),

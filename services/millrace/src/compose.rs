@@ -1,0 +1,208 @@
+//! From a configuration to running services: what each is handed, in one process or in four.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use catalog_io::{Catalog, Catalogs, Reload};
+use chassis::{Frame, Metrics, Process, frame::Work};
+use registry_io::Registry;
+use wire::topics::Names;
+
+use crate::{
+    leftovers::{self, Place},
+    settings::Config,
+    told::{Ear, Told, What},
+};
+
+/// How long to wait before the cluster is asked again what is left of removed destinations.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// The condition that a catalog without a destination is allowed.
+const CATALOG: &str = "catalog";
+
+/// A service of Millrace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    Ingest,
+    Transform,
+    Deliver,
+    DlqReplayer,
+}
+
+/// What the services of one process share.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) kafka: kafka_io::Config,
+    pub(crate) registry: Registry,
+    pub(crate) catalogs: Catalogs,
+    pub(crate) names: Names,
+    /// Who hears of every event; nobody in production.
+    pub(crate) ear: Option<Ear>,
+}
+
+impl Service {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Ingest, Self::Transform, Self::Deliver, Self::DlqReplayer];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ingest => "millrace-ingest",
+            Self::Transform => "millrace-transform",
+            Self::Deliver => "millrace-deliver",
+            Self::DlqReplayer => "millrace-dlq-replayer",
+        }
+    }
+
+    /// Says whether it writes or reads the destinations' lanes, and so minds a removed one.
+    pub(crate) fn needs_lanes(self) -> bool {
+        match self {
+            Self::Transform | Self::Deliver => true,
+            Self::Ingest | Self::DlqReplayer => false,
+        }
+    }
+}
+
+/// Returns the work of one service.
+pub(crate) fn work(service: Service, config: &Config, world: &World, process: Process) -> Work {
+    let World { kafka, registry, catalogs, names, ear } = world.clone();
+    let name = service.name();
+    match service {
+        Service::Ingest => {
+            let world = ingest::World { kafka, registry, catalogs, names };
+            let run = ingest::run(config.ingest.clone(), world, process);
+            Work { service: name, run: Box::pin(async { run.await.map_err(|e| e.to_string()) }) }
+        }
+        Service::Transform => {
+            let listener = ear.map(of_transform);
+            let world = transform::World { kafka, registry, catalogs, names, listener };
+            let run = transform::run(config.transform.clone(), world, process);
+            Work { service: name, run: Box::pin(async { run.await.map_err(|e| e.to_string()) }) }
+        }
+        Service::Deliver => {
+            let listener = ear.map(of_deliver);
+            let world = deliver::World { kafka, registry, catalogs, names, listener };
+            let run = deliver::run(config.deliver.clone(), world, process);
+            Work { service: name, run: Box::pin(async { run.await.map_err(|e| e.to_string()) }) }
+        }
+        Service::DlqReplayer => {
+            let world = dlq_replayer::World { kafka, registry, catalogs, names };
+            let run = dlq_replayer::run(config.dlq_replayer.clone(), world, process);
+            Work { service: name, run: Box::pin(async { run.await.map_err(|e| e.to_string()) }) }
+        }
+    }
+}
+
+/// Puts work behind the question whether a removed destination has anything left.
+///
+/// While the cluster can't be asked the service is unready; where something is left on which
+/// nobody has decided it ends, with the counts.
+pub(crate) fn gated(
+    work: Work,
+    config: Config,
+    names: Names,
+    catalogs: Catalogs,
+    process: Process,
+) -> Work {
+    let service = work.service;
+    let run = Box::pin(async move {
+        let place = Place::new(&config, &names, &catalogs.current());
+        loop {
+            match place.look().await {
+                Ok(looked) => {
+                    leftovers::refuse(&looked.left).map_err(|refused| refused.to_string())?;
+                    process.ready.set(CATALOG, Ok(()));
+                    return work.run.await;
+                }
+                Err(failure) => process.ready.set(CATALOG, Err(failure.to_string())),
+            }
+            let wait = tokio::time::sleep(LOOK_AGAIN);
+            if process.stop.run_until_cancelled(wait).await.is_none() {
+                return Ok(());
+            }
+        }
+    });
+    Work { service, run }
+}
+
+/// Keeps the catalog fresh while the process runs; `tell` hears of each new one.
+pub(crate) fn watch(
+    config: &Config,
+    catalog: Catalog,
+    frame: &Frame,
+    metrics: &Metrics,
+    tell: impl Fn(&str) + Send + 'static,
+) -> (Catalogs, Work) {
+    let good = metrics.gauge(
+        "millrace_config_last_reload_successful",
+        "Whether the catalog's folder was right when it was last read.",
+    );
+    let at = metrics.gauge(
+        "millrace_config_last_reload_timestamp_seconds",
+        "When the catalog in force was taken.",
+    );
+    good.set(1);
+    at.set(unix_seconds());
+    let told = move |reload: Reload| match reload {
+        Reload::Taken { version } => {
+            good.set(1);
+            at.set(unix_seconds());
+            tracing::info!(catalog.version = version, "catalog taken");
+            tell(&version);
+        }
+        Reload::Refused(problems) => {
+            good.set(0);
+            let (count, first) = (problems.0.len(), problems.0.first());
+            let first = first.map(ToString::to_string).unwrap_or_default();
+            tracing::error!(mistakes = count, first, "catalog refused; the old one goes on");
+        }
+    };
+    let folder = config.catalog.folder.clone();
+    let (catalogs, keep) = catalog_io::watch(catalog, folder, frame.stop(), told);
+    let run = Box::pin(async {
+        keep.await;
+        Ok(())
+    });
+    (catalogs, Work { service: "catalog", run })
+}
+
+fn unix_seconds() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn of_transform(ear: Ear) -> transform::Listener {
+    Arc::new(move |told: transform::Told| {
+        let what = match told.result {
+            transform::told::Result::Mapped { destination, .. } => {
+                What::Mapped { route: told.route, destination }
+            }
+            transform::told::Result::Filtered => What::Filtered { route: told.route },
+            transform::told::Result::Unrouted => What::Unrouted,
+            transform::told::Result::Failed { reason } => {
+                What::DeadLettered { stream: told.source, reason }
+            }
+        };
+        // Nothing waits for who listens.
+        let _full = ear.try_send(Told { event_id: told.event_id, what });
+    })
+}
+
+fn of_deliver(ear: Ear) -> deliver::Listener {
+    Arc::new(move |told: deliver::Told| {
+        let destination = told.destination;
+        let what = match told.what {
+            deliver::What::Attempted { outcome, status, .. } => {
+                if outcome != domain::outcome::Outcome::Delivered {
+                    return;
+                }
+                What::Delivered { destination, status }
+            }
+            deliver::What::DeadLettered { reason, message } => {
+                let reason = format!("{reason}, {message}");
+                What::DeadLettered { stream: destination, reason }
+            }
+        };
+        let _full = ear.try_send(Told { event_id: told.event_id, what });
+    })
+}

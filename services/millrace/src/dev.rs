@@ -1,0 +1,108 @@
+//! `millrace dev`: everything in one process until Ctrl-C, with what one needs to try it.
+
+use std::{path::Path, process::ExitCode, time::Duration};
+
+use catalog_io::Catalog;
+use chassis::{config::Origin, frame::Work};
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli, curl,
+    failure::Failure,
+    house::{self, House},
+    output::say,
+    receiver::{Fault, Receiver},
+    run,
+    sender::Sender,
+    settings, shared,
+};
+
+/// Where the examples' destinations are.
+const THIRD_PARTY: &str = "127.0.0.1:9700";
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LINES_MAX: usize = 3;
+
+pub(crate) async fn run(file: Option<&Path>, options: cli::Dev) -> Result<ExitCode, Failure> {
+    let loaded = settings::load(file)?;
+    let configured = loaded.effective.0.iter().any(|entry| {
+        entry.key == "kafka.bootstrap_servers" && entry.origin != Origin::Default
+    });
+    let mut config = loaded.config;
+    if let Some(folder) = options.catalog {
+        config.catalog.folder = folder;
+    }
+    run::start_log(&config.log, "millrace")?;
+    let catalog = shared::catalog(&config.catalog.folder)?;
+    // A developer's destinations are on this machine.
+    house::allow_loopback(&mut config);
+    let lets_receive = uses_third_party(&catalog);
+    let house = House::build(config, catalog, !configured, None).await?;
+    let mut beside = Vec::new();
+    if lets_receive {
+        beside.push(third_party(house.stop()).await?);
+    }
+    beside.push(introduction(&house));
+    run::ended(house.run(beside).await)
+}
+
+fn uses_third_party(catalog: &Catalog) -> bool {
+    catalog.destinations.values().any(|destination| destination.spec.url.contains(THIRD_PARTY))
+}
+
+async fn third_party(stop: CancellationToken) -> Result<Work, Failure> {
+    let address = THIRD_PARTY.parse().map_err(|e| Failure::new("read an address", e, ""))?;
+    let listener = Receiver::bind(address).await?;
+    let serving = Receiver::new(Fault::None, true).serve(listener, stop);
+    let run = Box::pin(async {
+        serving.await;
+        Ok(())
+    });
+    Ok(Work { service: "receiver", run })
+}
+
+/// Tells where everything is as soon as it is ready, then waits for the end.
+fn introduction(house: &House) -> Work {
+    let (ready, stop) = (house.ready.clone(), house.stop());
+    let text = addresses(house);
+    let (catalogs, ingest) = (house.world().catalogs.clone(), house.config.ingest.listen);
+    let run = Box::pin(async move {
+        while !ready.is_ready() {
+            if stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
+                return Ok(());
+            }
+        }
+        say!("{text}");
+        lines(&catalogs.current(), &Sender::new(ingest));
+        say!("Ctrl-C stops.\n");
+        stop.cancelled().await;
+        Ok(())
+    });
+    Work { service: "introduction", run }
+}
+
+fn addresses(house: &House) -> String {
+    let on = match house.is_embedded() {
+        true => "the embedded broker and registry: in memory, gone at the end".to_owned(),
+        false => format!("Kafka at {}", house.config.kafka.bootstrap_servers),
+    };
+    format!(
+        "Millrace runs on {on}.\n\n  events        http://{}/v1/events/{{source}}\n  dead letters  http://{}/v1/dead-letters\n  metrics       http://{}/metrics\n  catalog       {}, read again when it changes\n",
+        house.config.ingest.listen,
+        house.config.dlq_replayer.listen,
+        house.admin_address(),
+        house.config.catalog.folder.display(),
+    )
+}
+
+fn lines(catalog: &Catalog, sender: &Sender) {
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    say!("Send an event, signed as its source signs:\n");
+    for source in catalog.sources.values().take(LINES_MAX) {
+        match curl::line(source, sender, now) {
+            Ok(line) if line.ages => say!("{}\n  # its timestamp is believed for some minutes\n", line.text),
+            Ok(line) => say!("{}\n", line.text),
+            Err(why) => say!("# {}: no line, {why}\n", source.name),
+        }
+    }
+}

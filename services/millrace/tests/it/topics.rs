@@ -1,0 +1,101 @@
+//! Topics and what removed destinations leave behind, on a real broker.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use kafka_io::{Config, Outgoing, TransactionalOptions, TransactionalProducer};
+use testkit::Kafka;
+
+use crate::{changed, code, millrace, text};
+
+const WITHIN: Duration = Duration::from_secs(30);
+
+fn topics(kafka: &Kafka, arguments: &[&str]) -> (i32, String) {
+    let bootstrap = kafka.bootstrap();
+    let variables = [
+        ("MILLRACE_KAFKA__BOOTSTRAP_SERVERS", bootstrap.as_str()),
+        ("MILLRACE_TOPICS__REPLICATION", "1"),
+    ];
+    let output = millrace(&[&["topics"], arguments].concat(), &variables);
+    (code(&output), text(&output))
+}
+
+fn write(kafka: &Kafka, topic: &str, count: usize) {
+    let options = TransactionalOptions::new("test");
+    let mut producer =
+        TransactionalProducer::new(&Config::plain(kafka.bootstrap()), &options).unwrap();
+    producer.init(WITHIN).unwrap();
+    producer.begin().unwrap();
+    for _ in 0..count {
+        let record = Outgoing {
+            topic: Arc::from(topic),
+            partition: Some(0),
+            key: None,
+            value: Some("x".into()),
+            headers: vec![],
+            timestamp_ms: None,
+        };
+        producer.send(&record, WITHIN).unwrap();
+    }
+    producer.flush_and_await(WITHIN).unwrap();
+    producer.commit(|| true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_are_made_by_the_command_alone_and_nothing_left_behind_is_forgotten() {
+    let kafka = Kafka::one().await;
+    let (code, text) = topics(&kafka, &["verify"]);
+    assert_eq!(code, 1);
+    for part in ["raw.github: missing", "3 partitions", "`millrace topics apply`"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let (code, text) = topics(&kafka, &["apply"]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(topics(&kafka, &["verify"]).0, 0);
+    assert!(topics(&kafka, &["apply"]).1.contains("all topics are as wanted"));
+
+    let folder = tempfile::tempdir().unwrap();
+    changed(folder.path(), |text| {
+        text.replace("  mail:", "  post:").replace("to: mail", "to: post")
+    });
+    let without_mail = ["--catalog", folder.path().to_str().unwrap()];
+    let on = |arguments: &[&str]| topics(&kafka, &[arguments, &without_mail].concat());
+    // Nothing is left yet, so nothing has to be said.
+    assert_eq!(on(&["apply"]).0, 0);
+
+    write(&kafka, "out.mail", 3);
+    write(&kafka, "dlq.deliver.mail", 2);
+    for action in ["apply", "verify"] {
+        let (code, text) = on(&[action]);
+        assert_eq!(code, 1, "{text}");
+        for part in ["mail", "3 undelivered records and 2 dead letters", "--drain", "--abandon"] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+    let (code, text) = on(&["apply", "--abandon", "mail"]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(on(&["verify"]).0, 0);
+    // It comes back, and the next removal has to be decided on anew.
+    let (code, text) = topics(&kafka, &["apply"]);
+    assert!(code == 0 && text.contains("mail is back"), "{text}");
+    assert_eq!(on(&["verify"]).0, 1);
+    assert_eq!(topics(&kafka, &["apply", "--abandon", "mail"]).0, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_says_what_it_does_to_order_and_refuses_a_retention_that_loses_records() {
+    let kafka = Kafka::one().await;
+    assert_eq!(topics(&kafka, &["apply"]).0, 0);
+    let folder = tempfile::tempdir().unwrap();
+    changed(folder.path(), |text| {
+        text.replace("key: .order.id", "key: .order.id\n    partitions: 6")
+            .replace("retry: { budget: 2s, base: 100ms }", "retry: { budget: 30d }")
+    });
+    let (_, text) = topics(&kafka, &["plan", "--catalog", as_text(folder.path())]);
+    for part in ["raw.orders: 3 to 6", "no longer in order", "retention.ms of 604800000 refused"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+}
+
+fn as_text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
