@@ -1,3 +1,5 @@
+//! Configurations right and wrong, layer over layer.
+
 use std::{collections::BTreeMap, io::Write as _};
 
 use serde::Deserialize;
