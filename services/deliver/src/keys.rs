@@ -21,12 +21,11 @@ pub(crate) enum Turn {
 pub(crate) struct Keys<T> {
     /// A key is present while one of its records runs; the queue holds its followers.
     running: HashMap<Bytes, VecDeque<T>>,
-    waiting: usize,
 }
 
 impl<T> Default for Keys<T> {
     fn default() -> Self {
-        Self { running: HashMap::new(), waiting: 0 }
+        Self { running: HashMap::new() }
     }
 }
 
@@ -37,7 +36,6 @@ impl<T> Keys<T> {
         match self.running.get_mut(key) {
             Some(followers) => {
                 followers.push_back(item);
-                self.waiting += 1;
                 None
             }
             None => {
@@ -52,20 +50,12 @@ impl<T> Keys<T> {
         let Turn::Key(key) = turn else { return None };
         let followers = self.running.get_mut(key)?;
         match followers.pop_front() {
-            Some(next) => {
-                self.waiting -= 1;
-                Some(next)
-            }
+            Some(next) => Some(next),
             None => {
                 self.running.remove(key);
                 None
             }
         }
-    }
-
-    /// Counts the records that wait behind a running one of their key.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting
     }
 }
 
@@ -88,7 +78,6 @@ mod tests {
         assert_eq!(keys.admit(&key("a"), 1), Some(1));
         assert_eq!(keys.admit(&key("a"), 2), None);
         assert_eq!(keys.admit(&key("b"), 3), Some(3));
-        assert_eq!(keys.waiting(), 1);
         assert_eq!(keys.settle(&key("a")), Some(2));
         assert_eq!(keys.settle(&key("a")), None);
         assert_eq!(keys.admit(&key("a"), 4), Some(4));
@@ -135,7 +124,6 @@ mod tests {
                     start(next, &mut running);
                 }
             }
-            prop_assert_eq!(keys.waiting(), 0);
             prop_assert!(keys.running.is_empty());
             let mut count = 0;
             for order in ran.values() {

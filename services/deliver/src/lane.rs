@@ -1,207 +1,231 @@
 //! One partition of one destination: takes records, starts attempts, settles them, in bounds.
 //!
-//! A lane knows nothing of the others: what it holds is bounded by its own channel and window, so
-//! that a stuck destination stops nobody else. It does not commit; it says what is complete.
+//! A lane knows nothing of the others: what it holds is bounded by its own channel and limits, so
+//! that a stuck destination stops nobody else. One task runs it; attempts are futures of that task.
+//! It does not commit; it says what is complete, and only once a receipt or a dead letter of it is
+//! acknowledged.
 
-use std::{sync::Arc, time::Duration};
+mod steps;
 
-use bytes::Bytes;
-use catalog_io::Destination;
-use domain::{dead_letter::Reason, time::UnixMillis};
+use std::{future::Future, time::Duration};
+
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kafka_io::{Acks, Lane, Partition, Record};
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use registry_io::DecodeError;
+use tokio::time::Instant;
+use wire::Delivery;
 
 use crate::{
-    attempt::{self, Tried},
-    keys::{Keys, Turn},
-    letters,
-    shared::Shared,
-    verdict::{Next, Progress},
+    held::{End, GivenUp, Held, Tried},
+    keys::Keys,
+    shared::Place,
+    story::Story,
 };
-
-/// The most records of one partition held in memory, running, waiting and between attempts.
-const HELD_MAX: usize = 1024;
-
-/// A record on its way.
-pub(crate) struct Held {
-    pub(crate) record: Record,
-    pub(crate) delivery: wire::Delivery,
-    pub(crate) turn: Turn,
-    pub(crate) first_attempt_at: Option<UnixMillis>,
-    pub(crate) attempts_made: u32,
-    pub(crate) trace: crate::trace::Story,
-}
+use domain::dead_letter::Reason;
 
 /// What a step of a record came to.
 enum Step {
-    /// The attempt is over: its turn may go to the next of the key, or it waits.
-    Tried(Box<Tried>),
+    /// A record's schema was fetched, or it never decodes.
+    Read { record: Box<Record>, read: Result<Box<Delivery>, String> },
+    /// An attempt is over.
+    Tried(Tried),
     /// The wait between two attempts is over.
     Due(Box<Held>),
     /// The record's receipt or dead letter is acknowledged.
-    Recorded { offset: i64 },
+    Recorded { offset: i64, bytes: usize },
+    /// The lane stops: the record stays where it is.
+    Left,
 }
 
-/// How a lane ends.
-#[derive(Debug, Clone)]
-pub(crate) struct Ends {
-    /// No further record is taken and no further attempt starts.
-    pub(crate) intake: CancellationToken,
-}
-
-/// Runs a lane until its records end or its intake is stopped and what is in flight is done.
-pub(crate) async fn run(
-    mut lane: Lane,
-    destination: Arc<Destination>,
-    slots: Arc<Semaphore>,
-    shared: Arc<Shared>,
-    acks: Acks,
-    ends: Ends,
-) {
-    let mut work = Work {
-        partition: lane.partition.clone(),
-        destination,
-        slots,
-        shared,
-        acks,
-        keys: Keys::default(),
-        steps: FuturesUnordered::new(),
-        held: 0,
-        stopping: false,
-    };
+/// Runs a lane until its records end or its intake is stopped, and what is in flight is done.
+pub(crate) async fn run(mut lane: Lane, place: Place, acks: Acks) {
+    let mut work = Work::new(lane.partition.clone(), place, acks);
+    let closing = lane.closing.clone();
     loop {
-        let room = !work.stopping && work.held < HELD_MAX;
         tokio::select! {
             biased;
-            () = ends.intake.cancelled(), if !work.stopping => work.stopping = true,
+            () = closing.cancelled(), if !work.is_stopping() => {
+                work.place.shared.hook.hit("deliver.during_revoke");
+                work.stop(work.place.shared.config.revoke_drain());
+            }
+            () = work.place.intake.cancelled(), if !work.is_stopping() => {
+                work.stop(work.place.shared.config.drain());
+            }
+            () = until(work.cut_off_at), if work.is_stopping() => break,
             Some(step) = work.steps.next() => work.took(step),
-            record = lane.records.recv(), if room => match record {
+            record = lane.records.recv(), if work.has_room() => match record {
                 Some(record) => work.take(record),
-                None => work.stopping = true,
+                None => work.stop(work.place.shared.config.revoke_drain()),
             },
             else => break,
         }
-        if work.stopping && work.steps.is_empty() {
+        if work.is_stopping() && work.steps.is_empty() {
             break;
         }
+    }
+    work.tell_left();
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
 struct Work {
     partition: Partition,
-    destination: Arc<Destination>,
-    slots: Arc<Semaphore>,
-    shared: Arc<Shared>,
+    place: Place,
     acks: Acks,
     keys: Keys<Box<Held>>,
     steps: FuturesUnordered<BoxFuture<'static, Step>>,
-    held: usize,
-    stopping: bool,
+    records: usize,
+    bytes: usize,
+    /// A record whose schema is being fetched: nothing may overtake it.
+    reading: bool,
+    /// Set once the lane stops.
+    cut_off_at: Option<Instant>,
 }
 
 impl Work {
+    fn new(partition: Partition, place: Place, acks: Acks) -> Self {
+        Self {
+            partition,
+            place,
+            acks,
+            keys: Keys::default(),
+            steps: FuturesUnordered::new(),
+            records: 0,
+            bytes: 0,
+            reading: false,
+            cut_off_at: None,
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.cut_off_at.is_some()
+    }
+
+    fn has_room(&self) -> bool {
+        let config = &self.place.shared.config;
+        let room = self.records < config.lane_records && self.bytes < config.lane_bytes;
+        room && !self.reading && !self.is_stopping()
+    }
+
+    fn stop(&mut self, drain: Duration) {
+        self.cut_off_at = Some(Instant::now() + drain);
+        self.place.intake.cancel();
+    }
+
     fn take(&mut self, record: Record) {
-        self.held += 1;
-        match self.shared.decode(&record) {
-            Ok(delivery) => {
-                let turn = turn(&record, &delivery);
-                let trace = self.shared.story(&record, &delivery);
-                let held = Held {
-                    record,
-                    delivery,
-                    turn: turn.clone(),
-                    first_attempt_at: None,
-                    attempts_made: 0,
-                    trace,
-                };
-                if let Some(held) = self.keys.admit(&turn, Box::new(held)) {
-                    self.attempt(held);
-                }
-            }
-            Err(why) => {
-                let letter = letters::undecodable(&record, &self.shared, &why);
-                self.record(record.offset, letter);
+        self.records += 1;
+        self.bytes += record.bytes();
+        let value = record.value.as_deref().unwrap_or_default();
+        match self.place.shared.registry.decode_cached::<Delivery>(value) {
+            Ok(delivery) => self.admit(record, delivery),
+            Err(DecodeError::Undecodable(why)) => self.undecodable(record, why),
+            Err(DecodeError::Unknown(_) | DecodeError::Unavailable(_)) => {
+                self.reading = true;
+                self.step(steps::read(self.place.clone(), Box::new(record)));
             }
         }
+    }
+
+    fn admit(&mut self, record: Record, delivery: Delivery) {
+        let mut story = self.story(&record);
+        story.tells(&delivery);
+        let held = Box::new(Held::new(record, delivery, story));
+        if held.delivery.destination != self.place.gate.name {
+            let why = stranger(&held.delivery.destination, &self.place.gate.name);
+            return self.step(steps::turn_away(self.place.clone(), held, why));
+        }
+        let turn = held.turn.clone();
+        if let Some(held) = self.keys.admit(&turn, held) {
+            self.attempt(held);
+        }
+    }
+
+    fn undecodable(&mut self, record: Record, message: String) {
+        let story = self.story(&record);
+        let error_type = "undecodable".to_owned();
+        let why = GivenUp { reason: Reason::Undecodable, error_type, message };
+        self.step(steps::bury(self.place.clone(), Box::new(record), story, why));
+    }
+
+    fn story(&self, record: &Record) -> Story {
+        let shared = &self.place.shared;
+        Story::begin(&shared.tracer, &self.place.gate, record, shared.now())
     }
 
     fn took(&mut self, step: Step) {
         match step {
-            Step::Tried(tried) => self.tried(*tried),
-            Step::Due(held) if !self.stopping => self.attempt(held),
-            // Not committed, so the partition's next owner tries it again.
-            Step::Due(_) => {}
-            Step::Recorded { offset } => {
-                self.shared.hook.hit("deliver.before_complete");
-                self.acks.complete(&self.partition, offset);
-                self.held -= 1;
+            Step::Read { record, read } => {
+                self.reading = false;
+                match read {
+                    Ok(delivery) => self.admit(*record, *delivery),
+                    Err(why) => self.undecodable(*record, why),
+                }
             }
+            Step::Tried(tried) => self.tried(tried),
+            Step::Due(held) => self.attempt(held),
+            Step::Recorded { offset, bytes } => {
+                self.place.shared.hook.hit("deliver.before_complete");
+                self.acks.complete(&self.partition, offset);
+                self.records -= 1;
+                self.bytes -= bytes;
+            }
+            Step::Left => {}
         }
-    }
-
-    fn attempt(&mut self, held: Box<Held>) {
-        if self.stopping {
-            return;
-        }
-        let (destination, slots) = (self.destination.clone(), self.slots.clone());
-        let shared = self.shared.clone();
-        self.steps.push(Box::pin(async move {
-            Step::Tried(Box::new(attempt::run(held, destination, slots, shared).await))
-        }));
     }
 
     fn tried(&mut self, tried: Tried) {
-        let Tried { mut held, verdict, receipt } = tried;
-        match verdict.next {
-            Next::Again { at } => {
-                self.shared.receipt(receipt);
-                let wait = at.since(self.shared.now());
-                held.attempts_made = held.attempts_made.max(1);
-                self.steps.push(Box::pin(async move {
-                    tokio::time::sleep(wait).await;
-                    Step::Due(held)
-                }));
+        let Tried { held, end } = tried;
+        let place = self.place.clone();
+        match end {
+            End::Left => {}
+            End::Again { at, receipt } => self.step(steps::wait(place, held, at, receipt)),
+            End::Delivered(receipt) => {
+                self.next_of(&held);
+                self.step(steps::settle(place, held, receipt));
             }
-            Next::Settled => {
-                let offset = held.record.offset;
-                self.next_of(&held.turn);
-                let receipt = self.shared.recorded(receipt);
-                self.steps.push(Box::pin(async move {
-                    receipt.await;
-                    Step::Recorded { offset }
-                }));
-            }
-            Next::DeadLetter { reason, message } => {
-                self.next_of(&held.turn);
-                self.shared.receipt(receipt);
-                let letter = letters::given_up(&held, &self.shared, reason, &message);
-                self.record(held.record.offset, letter);
+            End::GivenUp { why, receipt } => {
+                self.next_of(&held);
+                self.step(steps::give_up(place, held, why, receipt));
             }
         }
     }
 
     /// Lets the key's next record run, if one waits.
-    fn next_of(&mut self, turn: &Turn) {
-        if let Some(next) = self.keys.settle(turn) {
+    fn next_of(&mut self, held: &Held) {
+        if let Some(next) = self.keys.settle(&held.turn) {
             self.attempt(next);
         }
     }
 
-    /// Writes a dead letter until it is acknowledged; only then the record is complete.
-    fn record(&mut self, offset: i64, letter: letters::Letter) {
-        let shared = self.shared.clone();
-        self.steps.push(Box::pin(async move {
-            shared.write_letter(letter).await;
-            Step::Recorded { offset }
-        }));
+    fn attempt(&mut self, held: Box<Held>) {
+        self.step(steps::attempt(self.place.clone(), held));
+    }
+
+    fn step(&mut self, step: impl Future<Output = Step> + Send + 'static) {
+        self.steps.push(Box::pin(step));
+    }
+
+    fn tell_left(&self) {
+        if !self.steps.is_empty() {
+            tracing::warn!(
+                topic = &*self.partition.topic,
+                partition = self.partition.partition,
+                requests = self.steps.len(),
+                "requests cut off, they are tried again"
+            );
+        }
     }
 }
 
-fn turn(record: &Record, delivery: &wire::Delivery) -> Turn {
-    match (delivery.order, &record.key) {
-        (wire::Order::None, _) | (_, None) => Turn::Free,
-        (_, Some(key)) => Turn::Key(Bytes::clone(key)),
+fn stranger(named: &str, lane: &str) -> GivenUp {
+    GivenUp {
+        reason: Reason::DestinationUnknown,
+        error_type: "destination_unknown".to_owned(),
+        message: format!("the delivery is for {named:?}, but lies in the topic of {lane:?}"),
     }
 }

@@ -1,1 +1,82 @@
-//! deliver
+//! Takes deliveries from `out.<destination>` to third parties, and records what came of each.
+//!
+//! At least once: a delivery's offset is committed only after its receipt, and its dead letter
+//! where it was given up on, is acknowledged by all in-sync replicas. The same idempotency key goes
+//! with every attempt. Per key in order where the route says `order: strict`, also through retries.
+//! A destination that is stuck holds its own lanes and nobody else's.
+//!
+//! It has no breaker, no rate limit and no parking: a delivery waits for its next attempt in its
+//! lane's memory, its key's followers behind it. The retry budget counts from the first attempt of
+//! this process: after a restart it begins anew.
+
+mod attempt;
+mod config;
+mod gate;
+mod held;
+mod keys;
+mod lane;
+mod letters;
+mod outbox;
+mod receipts;
+mod request;
+mod series;
+mod service;
+mod shared;
+mod story;
+mod told;
+mod topics;
+mod verdict;
+
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+
+use chassis::Process;
+use wire::topics::Names;
+
+pub use crate::{
+    config::{Config, DEFAULTS},
+    service::group,
+    told::{Listener, Told, What},
+};
+
+/// What the service stands in.
+pub struct World {
+    pub kafka: kafka_io::Config,
+    pub registry: registry_io::Registry,
+    pub catalogs: catalog_io::Catalogs,
+    pub names: Names,
+    /// The embedded broker, where the cluster is one.
+    pub broker: Option<Arc<kafka_io::embedded::Broker>>,
+    /// Hears of every attempt and dead letter, if anyone does.
+    pub listener: Option<Listener>,
+}
+
+/// Why the service ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("could not prepare the HTTP client: {0}")]
+    Client(#[from] http_io::Unusable),
+    #[error("could not prepare the producer of receipts: {0}; correct the kafka section")]
+    Producer(#[from] kafka_io::OpenError),
+    #[error("could not look at topics: {0}")]
+    Topics(#[from] kafka_io::topics::AdminError),
+    #[error("could not read deliveries: {0}")]
+    Group(#[from] kafka_io::GroupError),
+    #[error("a lane ended by a defect: {0}; the process restarts without loss")]
+    Lane(String),
+    #[error("the consumer ended by itself; the process restarts without loss")]
+    Consumer,
+    #[error("the schema of receipts can't be registered: {0}")]
+    Schema(registry_io::Error),
+}
+
+/// Delivers until `process.stop` is cancelled and what was in flight is done or cut off.
+///
+/// # Errors
+/// What can't be mended by waiting. Kafka, the registry or topics that are not there are waited for,
+/// unready with the reason.
+pub async fn run(config: Config, world: World, process: Process) -> Result<(), Error> {
+    service::run(config, world, process).await
+}

@@ -20,15 +20,15 @@ pub(crate) struct Progress {
 }
 
 /// What to do after an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     Settled,
     Again { at: UnixMillis },
-    DeadLetter { reason: Reason, message: String },
+    DeadLetter(Reason),
 }
 
 /// What one attempt came to, and what follows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) outcome: Outcome,
     pub(crate) next: Next,
@@ -45,13 +45,14 @@ pub(crate) fn judge(
     let outcome = outcome(result, rules);
     let next = match outcome {
         Outcome::Delivered => Next::Settled,
-        Outcome::Permanent => dead(permanent_reason(result), describe(result)),
+        Outcome::Permanent => Next::DeadLetter(permanent(result)),
         Outcome::Retryable | Outcome::Unknown => {
             let after = result.as_ref().ok().and_then(|a| http_io::retry_after(&a.headers, now));
             let Progress { first_attempt_at, attempts_made } = progress;
             match rules.retry.decide(first_attempt_at, attempts_made, after, jitter, now) {
                 Decision::Again { at } => Next::Again { at },
-                Decision::GiveUp(why) => dead(exhausted(why), describe(result)),
+                Decision::GiveUp(Exhausted::Budget) => Next::DeadLetter(Reason::BudgetSpent),
+                Decision::GiveUp(Exhausted::Attempts) => Next::DeadLetter(Reason::AttemptsSpent),
             }
         }
     };
@@ -59,30 +60,25 @@ pub(crate) fn judge(
 }
 
 fn outcome(result: &Result<Answer, Failure>, rules: &Destination) -> Outcome {
+    let failure = match result {
+        Ok(answer) => return rules.outcomes.outcome(answer.status.as_u16()),
+        Err(failure) => failure,
+    };
+    match failure.status().map(|status| rules.outcomes.outcome(status.as_u16())) {
+        // It said yes and broke off: whether it was done, nobody knows.
+        Some(Outcome::Delivered) => Outcome::Unknown,
+        Some(outcome) => outcome,
+        None if failure.is_refused() => Outcome::Permanent,
+        None if failure.sent() => Outcome::Unknown,
+        None => Outcome::Retryable,
+    }
+}
+
+fn permanent(result: &Result<Answer, Failure>) -> Reason {
     match result {
-        Ok(answer) => rules.outcomes.outcome(answer.status.as_u16()),
-        Err(failure) if failure.is_refused() => Outcome::Permanent,
-        Err(failure) if failure.sent() => Outcome::Unknown,
-        Err(_) => Outcome::Retryable,
+        Err(failure) if failure.is_refused() => Reason::EgressRefused,
+        Ok(_) | Err(_) => Reason::Permanent,
     }
-}
-
-fn permanent_reason(result: &Result<Answer, Failure>) -> Reason {
-    match result {
-        Ok(_) => Reason::Permanent,
-        Err(_) => Reason::EgressRefused,
-    }
-}
-
-fn exhausted(why: Exhausted) -> Reason {
-    match why {
-        Exhausted::Budget => Reason::BudgetSpent,
-        Exhausted::Attempts => Reason::AttemptsSpent,
-    }
-}
-
-fn dead(reason: Reason, message: String) -> Next {
-    Next::DeadLetter { reason, message }
 }
 
 /// Says what the attempt came to, without any of the answer's content.
@@ -92,3 +88,6 @@ pub(crate) fn describe(result: &Result<Answer, Failure>) -> String {
         Err(failure) => failure.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

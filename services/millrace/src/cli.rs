@@ -29,6 +29,20 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Accepts webhooks and writes one event per accepted payload.
+    Ingest,
+    /// Makes deliveries from events.
+    Transform,
+    /// Sends deliveries to their destinations.
+    Deliver,
+    /// Shows dead letters and replays them, over HTTP.
+    DlqReplayer,
+    /// Runs all services in one process until Ctrl-C, on a broker in memory unless one is configured.
+    Dev(Dev),
+    /// Shows the main job in one process with events as providers send them, and judges the outcome.
+    ///
+    /// FAULT=swallow or FAULT=double lets the demo's receiver lie, which the demo must notice.
+    Demo,
     /// Says what is wrong with a catalog, every mistake at once.
     Check(Check),
     /// Prints a JSON Schema.
@@ -41,6 +55,12 @@ pub(crate) enum Command {
     Receiver(Receiver),
     /// Prints the configuration in force, with where each value comes from; never a secret.
     Config(Config),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    /// The catalog's folder, where it is not the configuration's.
+    pub(crate) catalog: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

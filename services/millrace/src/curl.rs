@@ -25,7 +25,8 @@ pub(crate) fn line(source: &Source, sender: &Sender, now_unix: i64) -> Result<Li
     let mut text = format!("curl -i {url}");
     for (name, value) in &headers(source, &url, event, now_unix)? {
         let value = value.to_str().map_err(|_| format!("header {name} is no text"))?;
-        write!(text, " \\\n  -H {}", quoted(&format!("{name}: {value}"))).map_err(|e| e.to_string())?;
+        write!(text, " \\\n  -H {}", quoted(&format!("{name}: {value}")))
+            .map_err(|e| e.to_string())?;
     }
     write!(text, " \\\n  -d {}", quoted(&body)).map_err(|e| e.to_string())?;
     // GitHub signs no time; every other scheme may.

@@ -25,9 +25,9 @@ use crate::{
     house::House,
     output::say,
     receiver::{Fault, Receiver},
-    replay, run,
+    replay,
     sender::{Event, Sender},
-    settings, shared,
+    service, settings, shared,
     told::{self, Told},
 };
 
@@ -55,7 +55,7 @@ pub(crate) async fn run(file: Option<&Path>) -> Result<ExitCode, Failure> {
     let folder = examples::write(third_party).map_err(|e| failed(&e))?;
     let mut config = settings::load(file)?.config;
     examples::adjust(&mut config, folder.path()).map_err(|e| failed(&e))?;
-    run::start_log(&config.log, "millrace")?;
+    service::start_log(&config.log, "millrace")?;
     let catalog = shared::catalog(folder.path())?;
     let (ear, told) = mpsc::channel(told::WAITING_MAX);
     let house = House::build(config, catalog, true, Some(ear)).await?;
@@ -78,7 +78,7 @@ pub(crate) async fn run(file: Option<&Path>) -> Result<ExitCode, Failure> {
             Ok(())
         }),
     };
-    run::ended(house.run(vec![third_party, showing]).await)?;
+    service::ended(house.run(vec![third_party, showing]).await)?;
     let interrupted = |_| Failure::new("finish the demo", "it was interrupted", "");
     judged.await.map_err(interrupted)??;
     Ok(ExitCode::SUCCESS)
@@ -111,7 +111,8 @@ impl Demo {
         self.until_ready().await?;
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let seed = now.unsigned_abs();
-        self.timeline.part("Events as GitHub, Stripe and a shop send them, each signed as its sender signs");
+        self.timeline
+            .part("Events as GitHub, Stripe and a shop send them, each signed as its sender signs");
         self.send(&samples::samples(EVENTS, seed, now)).await?;
         self.until("every event is settled", Ledger::is_settled).await?;
         self.timeline.part(&format!("{FAILING} fails: every request there is answered 503"));
@@ -133,9 +134,8 @@ impl Demo {
         while !self.ready.is_ready() {
             if Instant::now() > deadline {
                 let unmet = self.ready.unmet().into_iter();
-                let unmet: Vec<String> = unmet
-                    .map(|u| format!("{} {}: {}", u.service, u.condition, u.reason))
-                    .collect();
+                let unmet: Vec<String> =
+                    unmet.map(|u| format!("{} {}: {}", u.service, u.condition, u.reason)).collect();
                 return Err(Failure::new("get the services ready", unmet.join("\n"), ""));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -184,8 +184,13 @@ impl Demo {
                 Ok(Some(told)) => self.hear(&told),
                 Ok(None) | Err(_) => {
                     let what = format!("wait until {what}");
-                    let why = format!("not within {SETTLED_WITHIN:?}\n{}", self.ledger.open().join("\n"));
-                    return Err(Failure::new(what, why, "look at the log: MILLRACE_LOG__LEVEL=debug"));
+                    let why =
+                        format!("not within {SETTLED_WITHIN:?}\n{}", self.ledger.open().join("\n"));
+                    return Err(Failure::new(
+                        what,
+                        why,
+                        "look at the log: MILLRACE_LOG__LEVEL=debug",
+                    ));
                 }
             }
         }

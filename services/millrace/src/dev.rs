@@ -13,9 +13,8 @@ use crate::{
     house::{self, House},
     output::say,
     receiver::{Fault, Receiver},
-    run,
     sender::Sender,
-    settings, shared,
+    service, settings, shared,
 };
 
 /// Where the examples' destinations are.
@@ -25,14 +24,16 @@ const LINES_MAX: usize = 3;
 
 pub(crate) async fn run(file: Option<&Path>, options: cli::Dev) -> Result<ExitCode, Failure> {
     let loaded = settings::load(file)?;
-    let configured = loaded.effective.0.iter().any(|entry| {
-        entry.key == "kafka.bootstrap_servers" && entry.origin != Origin::Default
-    });
+    let configured = loaded
+        .effective
+        .0
+        .iter()
+        .any(|entry| entry.key == "kafka.bootstrap_servers" && entry.origin != Origin::Default);
     let mut config = loaded.config;
     if let Some(folder) = options.catalog {
         config.catalog.folder = folder;
     }
-    run::start_log(&config.log, "millrace")?;
+    service::start_log(&config.log, "millrace")?;
     let catalog = shared::catalog(&config.catalog.folder)?;
     // A developer's destinations are on this machine.
     house::allow_loopback(&mut config);
@@ -43,7 +44,7 @@ pub(crate) async fn run(file: Option<&Path>, options: cli::Dev) -> Result<ExitCo
         beside.push(third_party(house.stop()).await?);
     }
     beside.push(introduction(&house));
-    run::ended(house.run(beside).await)
+    service::ended(house.run(beside).await)
 }
 
 fn uses_third_party(catalog: &Catalog) -> bool {
@@ -100,7 +101,9 @@ fn lines(catalog: &Catalog, sender: &Sender) {
     say!("Send an event, signed as its source signs:\n");
     for source in catalog.sources.values().take(LINES_MAX) {
         match curl::line(source, sender, now) {
-            Ok(line) if line.ages => say!("{}\n  # its timestamp is believed for some minutes\n", line.text),
+            Ok(line) if line.ages => {
+                say!("{}\n  # its timestamp is believed for some minutes\n", line.text)
+            }
             Ok(line) => say!("{}\n", line.text),
             Err(why) => say!("# {}: no line, {why}\n", source.name),
         }

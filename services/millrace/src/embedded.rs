@@ -26,7 +26,11 @@ impl Embedded {
     /// Starts both, with these topics.
     pub(crate) async fn start(topics: &[Spec]) -> Result<Self, Failure> {
         let failed = |why: String| {
-            Failure::new("start the embedded broker and registry", why, "end what holds the ports of 127.0.0.1, or raise the limit of open files")
+            Failure::new(
+                "start the embedded broker and registry",
+                why,
+                "end what holds the ports of 127.0.0.1, or raise the limit of open files",
+            )
         };
         let topics: Vec<(String, i32)> =
             topics.iter().map(|spec| (spec.name.clone(), PARTITIONS)).collect();
@@ -36,7 +40,9 @@ impl Embedded {
         let address = listener.local_addr().map_err(|e| failed(e.to_string()))?;
         let mut registry = JoinSet::new();
         registry.spawn(async move {
-            if let Err(error) = registry_io::embedded::serve(listener, CancellationToken::new()).await {
+            if let Err(error) =
+                registry_io::embedded::serve(listener, CancellationToken::new()).await
+            {
                 tracing::error!(error.message = %error, "the embedded registry ended");
             }
         });

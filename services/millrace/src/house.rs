@@ -10,7 +10,7 @@ use crate::{
     compose::{self, Service, World},
     embedded::Embedded,
     failure::Failure,
-    run,
+    service,
     settings::Config,
     shared, specs,
     told::Ear,
@@ -41,14 +41,14 @@ impl House {
             false => None,
         };
         let mut frame =
-            Frame::start(config.frame(), run::BUILD).await.map_err(run::not_started)?;
+            Frame::start(config.frame(), service::BUILD).await.map_err(service::not_started)?;
         let mut processes = Vec::new();
         for service in Service::ALL {
-            let process = frame.process(service.name()).map_err(run::not_started)?;
+            let process = frame.process(service.name()).map_err(service::not_started)?;
             processes.push((service, process));
         }
         let (metrics, ready) = (processes[0].1.metrics.clone(), processes[0].1.ready.clone());
-        let registry = run::registry(&config, &metrics)?;
+        let registry = service::registry(&config, &metrics)?;
         let new_topics = topics_of_reloads(&config, embedded.clone());
         let (catalogs, watch) = compose::watch(&config, catalog, &frame, &metrics, new_topics);
         let kafka = config.kafka.clone();
@@ -89,8 +89,9 @@ impl House {
 
 /// Lets deliveries go to this machine, which a deployment refuses.
 pub(crate) fn allow_loopback(config: &mut Config) {
-    let loopback = ["127.0.0.0/8", "::1/128"].map(|range| range.parse().expect("it is a range"));
-    config.deliver.http.egress_allow.extend(loopback);
+    for range in ["127.0.0.0/8", "::1/128"] {
+        config.deliver.egress_allow.allow.push(range.parse().expect("it is a range"));
+    }
 }
 
 async fn start(config: &mut Config, catalog: &Catalog) -> Result<Embedded, Failure> {

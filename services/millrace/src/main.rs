@@ -5,16 +5,26 @@
 
 mod check;
 mod cli;
+mod compose;
+mod curl;
+mod demo;
+mod dev;
+mod embedded;
 mod failure;
+mod house;
 mod leftovers;
 mod output;
 mod receiver;
+mod replay;
 mod schema;
+mod sender;
+mod service;
 mod settings;
 mod shared;
 mod show_config;
 mod signature;
 mod specs;
+mod told;
 mod topics;
 
 use std::{process::ExitCode, time::Duration};
@@ -23,6 +33,7 @@ use clap::Parser as _;
 
 use crate::{
     cli::{Cli, Command},
+    compose::Service,
     failure::Failure,
 };
 
@@ -53,6 +64,12 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let file = cli.config.as_deref();
     match cli.command {
+        Command::Ingest => service::one(file, Service::Ingest).await,
+        Command::Transform => service::one(file, Service::Transform).await,
+        Command::Deliver => service::one(file, Service::Deliver).await,
+        Command::DlqReplayer => service::one(file, Service::DlqReplayer).await,
+        Command::Dev(options) => dev::run(file, options).await,
+        Command::Demo => demo::run(file).await,
         Command::Check(options) => check::run(&options),
         Command::Schema(options) => schema::run(&options),
         Command::Topics(options) => topics::run(file, options).await,

@@ -49,8 +49,7 @@ pub(crate) fn headers(
     let secret = source.secrets.first().ok_or("the source has no secret")?;
     let url = source.public_url.as_deref().unwrap_or(url);
     let Event { id, kind, body } = event;
-    let sending =
-        Sending { event_id: id, event_type: kind, method: "POST", url: Some(url), body };
+    let sending = Sending { event_id: id, event_type: kind, method: "POST", url: Some(url), body };
     let signed = signing::sign(&source.scheme, secret, &sending, now_unix);
     let mut headers = signed.map_err(|e| e.to_string())?;
     headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));

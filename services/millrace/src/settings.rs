@@ -1,6 +1,9 @@
 //! The process configuration: the sections of every crate, in one file.
 
-use std::{path::Path, path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use chassis::config::{self, Defaults, Finding, Layers, Loaded};
 use serde::{Deserialize, Deserializer, de};
@@ -20,6 +23,10 @@ pub(crate) struct Config {
     pub(crate) registry: registry_io::Config,
     pub(crate) topics: Topics,
     pub(crate) catalog: Catalog,
+    pub(crate) ingest: ingest::Config,
+    pub(crate) transform: transform::Config,
+    pub(crate) deliver: deliver::Config,
+    pub(crate) dlq_replayer: dlq_replayer::Config,
 }
 
 /// The section `[catalog]`.
@@ -70,11 +77,15 @@ impl Config {
     }
 }
 
-const DEFAULTS: [Defaults; 4] = [
+const DEFAULTS: [Defaults; 8] = [
     Defaults { section: "", text: chassis::frame::DEFAULTS },
     Defaults { section: "", text: include_str!("../default.toml") },
     Defaults { section: "kafka", text: kafka_io::DEFAULTS },
     Defaults { section: "registry", text: registry_io::DEFAULTS },
+    Defaults { section: "ingest", text: ingest::DEFAULTS },
+    Defaults { section: "transform", text: transform::DEFAULTS },
+    Defaults { section: "deliver", text: deliver::DEFAULTS },
+    Defaults { section: "dlq_replayer", text: dlq_replayer::DEFAULTS },
 ];
 
 /// Loads the configuration of this process.
@@ -102,6 +113,7 @@ fn findings(config: &Config) -> Vec<Finding> {
             (format!("kafka.{}", problem.key), format!("{}; {}", problem.what, problem.remedy))
         }));
     }
+    found.extend(config.deliver.findings());
     if !(1..=9).contains(&config.topics.replication) {
         found.push(("topics.replication".into(), "must be from 1 to 9".into()));
     }
@@ -132,13 +144,13 @@ mod tests {
     fn the_embedded_defaults_are_a_whole_configuration() {
         let loaded = load_from(None, vec![]).map_err(|e| e.to_string()).unwrap();
         assert_eq!(loaded.config.topics.retention.events, Duration::from_secs(7 * 24 * 3600));
-        assert!(loaded.effective.0.iter().any(|e| e.key == "registry.url"));
+        assert!(loaded.effective.0.iter().any(|e| e.key == "ingest.listen"));
     }
 
     #[test]
     fn mistakes_of_different_crates_are_told_at_once() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        let text = "[kafka]\nproperties.\"enable.idempotence\" = \"false\"\n[topics]\nreplication = 0\n[registry]\nadress = \"x\"\n";
+        let text = "[kafka]\nproperties.\"enable.idempotence\" = \"false\"\n[topics]\nreplication = 0\n[ingest]\nlissten = \"x\"\n";
         file.write_all(text.as_bytes()).unwrap();
         let environment = vec![("MILLRACE_LOG__LEVEL".to_owned(), "l=o=ud".to_owned())];
         let problems = load_from(Some(file.path()), environment).unwrap_err();
@@ -146,7 +158,7 @@ mod tests {
         for key in [
             "kafka.properties.enable.idempotence",
             "topics.replication",
-            "registry.adress",
+            "ingest.lissten",
             "log.level",
         ] {
             assert!(keys.contains(&key), "{key} is not in {keys:?}");

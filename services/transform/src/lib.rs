@@ -1,1 +1,209 @@
-//! transform
+//! Events to deliveries: reads `raw.<source>`, applies the catalog's routes, writes `out.<destination>`.
+//!
+//! Exactly once: what is read, what is written and how far was read stand in one Kafka transaction.
+//!
+//! Of each event, every route of its source is asked. A route without a condition, or whose
+//! condition holds, maps the event and gives one delivery for each of its destinations; a mapping
+//! that ends with `abort` filters it. An event that no route wants is unrouted. A record that can't
+//! be read, or whose routes fail, becomes one dead letter in the same transaction; it names the
+//! routes that failed. The other routes' deliveries stand, and a replay of the dead letter runs only
+//! the routes it names.
+//!
+//! It does not talk to third parties and does not know the time between events.
+
+mod apply;
+mod conditions;
+mod config;
+mod deliveries;
+mod letter;
+mod plan;
+mod planner;
+mod processor;
+mod series;
+mod spans;
+mod story;
+mod told;
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use catalog_io::Catalogs;
+use chassis::Process;
+use kafka_io::{Engine, EngineError, GroupOptions, Metrics, TransactOptions, transact};
+use registry_io::Registry;
+use tokio::runtime::Handle;
+use wire::topics::Names;
+
+pub use crate::{
+    config::{Config, DEFAULTS},
+    told::{Became, Listener, Told},
+};
+use crate::{
+    planner::{Planned, Planner},
+    processor::Transform,
+    series::Families,
+    spans::Spans,
+};
+
+/// The largest record that any topic of ours takes: the largest body and what is around it.
+const RECORD_BYTES_MAX: usize = (25 * 1024 + 256) * 1024;
+
+/// What transform works with.
+pub struct World {
+    pub kafka: kafka_io::Config,
+    pub registry: Registry,
+    pub catalogs: Catalogs,
+    pub names: Names,
+    /// Hears of every event, for the demo and tests.
+    pub listener: Option<Listener>,
+}
+
+/// Why transform ended by itself.
+#[derive(Debug, thiserror::Error)]
+#[error("transform ended: {0}")]
+pub struct Error(#[from] EngineError);
+
+/// Returns the consumer group of transform's replicas.
+pub fn group(names: &Names) -> String {
+    format!("{}millrace-transform", names.prefix())
+}
+
+/// Runs transform until the process stops; then ends the open transactions and returns.
+///
+/// It waits, unready, for Kafka, its topics and the registry, and goes on by itself. Replicas need
+/// an instance name each: their transactional ids come from it, and two with the same ids shut each
+/// other out.
+///
+/// # Errors
+/// Where a setting is refused, or a defect ends the engine.
+pub async fn run(config: Config, world: World, process: Process) -> Result<(), Error> {
+    let group = group(&world.names);
+    let families = Families::new(&process.metrics, &group);
+    for condition in [conditions::TOPICS, conditions::REGISTRY, conditions::KAFKA] {
+        process.ready.set(condition, Err("starting".into()));
+    }
+    let planner = Planner {
+        kafka: world.kafka.clone(),
+        registry: world.registry.clone(),
+        names: world.names.clone(),
+        catalogs: world.catalogs.clone(),
+        families: families.clone(),
+        ready: process.ready.clone(),
+    };
+    let mut catalogs = world.catalogs.clone();
+    let Some(first) = process.stop.run_until_cancelled(planner.next()).await else {
+        return Ok(());
+    };
+    tracing::info!(
+        catalog = first.plan.catalog_version,
+        topics = first.topics.len(),
+        "transform starts"
+    );
+    let plans = Arc::new(ArcSwap::from_pointee(first.plan));
+    let transform = Transform {
+        plans: plans.clone(),
+        registry: world.registry,
+        runtime: Handle::current(),
+        ready: process.ready.clone(),
+        spans: Spans::new(process.tracer.clone(), &group, &world.kafka.client_id),
+        families,
+        version: process.version,
+        listener: world.listener,
+        registry_is_down: false,
+    };
+    let engine = start(&config, &world.kafka, &process, group, first.topics, transform)?;
+    tokio::select! {
+        () = process.stop.cancelled() => {}
+        ended = engine.ended() => return Ok(ended?),
+        () = keep_planned(&planner, &mut catalogs, &plans, &engine) => {}
+        () = keep_told(&engine, &process) => {}
+    }
+    stop(&engine, config.drain()).await
+}
+
+/// Takes every new catalog; never returns.
+async fn keep_planned(
+    planner: &Planner,
+    catalogs: &mut Catalogs,
+    plans: &ArcSwap<plan::Plan>,
+    engine: &Engine,
+) {
+    loop {
+        if catalogs.current().version == plans.load().catalog_version {
+            catalogs.changed().await;
+        }
+        let Planned { plan, topics } = planner.next().await;
+        tracing::info!(catalog = plan.catalog_version, topics = topics.len(), "catalog taken");
+        plans.store(Arc::new(plan));
+        engine.set_topics(topics);
+    }
+}
+
+/// Shows the group's state in the readiness; never returns.
+async fn keep_told(engine: &Engine, process: &Process) {
+    let mut status = engine.status();
+    loop {
+        let now = status.borrow_and_update().clone();
+        process.ready.set(conditions::KAFKA, conditions::kafka(&now));
+        process.ready.set(conditions::LOG, conditions::log(&now));
+        if status.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn start(
+    config: &Config,
+    kafka: &kafka_io::Config,
+    process: &Process,
+    group: String,
+    topics: Vec<String>,
+    transform: Transform,
+) -> Result<Engine, EngineError> {
+    let hook = process.hook.clone();
+    let hook: kafka_io::Hook = Arc::new(move |point| hook.hit(point));
+    let options = TransactOptions {
+        slots: config.slots,
+        interval_min: Duration::from_millis(config.interval_min_ms),
+        interval_max: Duration::from_millis(config.interval_max_ms),
+        batch_records: config.batch_records,
+        batch_bytes: config.batch_bytes,
+        record_bytes_max: RECORD_BYTES_MAX,
+        hook: hook.clone(),
+        ..TransactOptions::new(group.clone(), ordinal(process))
+    };
+    let mut group = GroupOptions::new(group, topics);
+    group.instance_id = process.instance.clone();
+    group.queue_bytes = config.queue_bytes;
+    group.hook = hook;
+    transact(kafka, &group, options, &kafka_metrics(&process.metrics), transform)
+}
+
+/// Ends the open transactions; what is not committed in time comes again after the start.
+async fn stop(engine: &Engine, drain: Duration) -> Result<(), Error> {
+    match engine.stop(drain).await {
+        Err(EngineError::Deadline) => {
+            tracing::warn!("open transactions did not end in time; their events come again");
+            Ok(())
+        }
+        ended => Ok(ended?),
+    }
+}
+
+/// A stable name without a number still gives a stable ordinal; without a name there is one replica.
+fn ordinal(process: &Process) -> u32 {
+    let of_name = |name: &str| {
+        name.bytes()
+            .fold(2_166_136_261_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619))
+    };
+    process.ordinal().or_else(|| process.instance.as_deref().map(of_name)).unwrap_or(0)
+}
+
+fn kafka_metrics(metrics: &chassis::Metrics) -> Metrics {
+    Metrics::new(&kafka_io::Families {
+        counters: &|name, help, labels| metrics.counter_vec(name, help, labels),
+        gauges: &|name, help, labels| metrics.gauge_vec(name, help, labels),
+        ratios: &|name, help, labels| metrics.float_gauge_vec(name, help, labels),
+        histograms: &|name, help, labels, bounds| metrics.histogram_vec(name, help, labels, bounds),
+    })
+}

@@ -71,7 +71,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn new(phase: Phase, host: &str, why: impl Into<String>) -> Self {
+    /// Makes a failure at `phase` of a request to `host`, for those who judge failures.
+    pub fn at(phase: Phase, host: &str, why: impl Into<String>) -> Self {
         let (host, why) = (host.to_owned(), why.into());
         Self { phase, timed_out: false, host, why, status: None, latency: Latency::default() }
     }
@@ -81,7 +82,9 @@ impl Failure {
         self
     }
 
-    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+    /// Adds the status that was understood before the answer broke off.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = Some(status);
         self
     }
@@ -131,7 +134,7 @@ impl fmt::Display for Failure {
         match self.phase {
             Phase::Egress => write!(
                 f,
-                "{host} is refused by egress rule: {why}; allow the range in http.egress_allow, or change the destination's address"
+                "{host} is refused by egress rule: {why}; allow the range in egress_allow, or change the destination's address"
             ),
             Phase::Dns => write!(f, "could not find the address of {host}: {why}"),
             Phase::Connect => write!(f, "could not connect to {host}: {why}"),

@@ -39,7 +39,7 @@ const HTTP_2_PING_EVERY: Duration = Duration::from_secs(20);
 /// Why no client can be made of a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    #[error("could not read certificates from {path:?}: {why}; correct http.extra_ca_file")]
+    #[error("could not read certificates from {path:?}: {why}; correct extra_ca_file")]
     Authority { path: PathBuf, why: String },
     #[error("could not prepare TLS: {0}")]
     Tls(String),
@@ -63,10 +63,10 @@ impl Client {
     ///
     /// # Errors
     /// [`Unusable`] when the extra certificates can't be read.
-    pub fn new(config: &Config) -> Result<Self, Unusable> {
+    pub fn new(config: &Config, rules: Rules) -> Result<Self, Unusable> {
         let dialer = Arc::new(Dialer {
             resolver: Resolver::new(config.dns_timeout()),
-            rules: Rules { allow: config.egress_allow.clone() },
+            rules,
             connect_timeout: config.connect_timeout(),
             tls_timeout: config.tls_timeout(),
         });
@@ -132,7 +132,7 @@ impl Client {
         let made = parts.extensions.get::<Made>().map(Made::take).unwrap_or_default();
         let latency = Latency { first_byte: Some(begun.elapsed()), ..made };
         let broken = |why: String| {
-            let failure = Failure::new(Phase::AnswerBroken, &place.text(), why);
+            let failure = Failure::at(Phase::AnswerBroken, &place.text(), why);
             failure.with_status(parts.status).with_latency(latency)
         };
         let kept = match tokio::time::timeout_at(end, body::read(body, self.0.bounds)).await {
@@ -200,10 +200,10 @@ fn late(connection: &CaptureConnection, place: &Place, timeout: Duration) -> Fai
     let connected = connection.connection_metadata();
     let Some(connected) = connected.as_ref() else {
         let why = format!("no connection within {timeout:?}");
-        return Failure::new(Phase::Connect, &place.text(), why).timed_out();
+        return Failure::at(Phase::Connect, &place.text(), why).timed_out();
     };
     let why = format!("nothing within {timeout:?}");
-    let failure = Failure::new(Phase::NoAnswer, &place.text(), why).timed_out();
+    let failure = Failure::at(Phase::NoAnswer, &place.text(), why).timed_out();
     failure.with_latency(made(connected))
 }
 
@@ -234,7 +234,7 @@ fn failed(error: legacy::Error, place: &Place) -> Failure {
         }
         source = cause.source();
     }
-    let failure = Failure::new(phase, &place.text(), reason(&error));
+    let failure = Failure::at(phase, &place.text(), reason(&error));
     let latency = error.connect_info().map(made).unwrap_or_default();
     failure.with_latency(latency)
 }

@@ -2,15 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer};
 
 /// How requests go out; times in milliseconds, sizes in bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Ranges that may be reached though they are loopback, private or otherwise not public.
-    pub egress_allow: Vec<IpNet>,
     /// The most that finding a name's addresses may take.
     pub dns_timeout_ms: u64,
     /// The most that connecting may take, all addresses of a name together.
@@ -27,14 +24,14 @@ pub struct Config {
     pub response_bytes_drained: usize,
     /// The most that this further reading may take.
     pub response_drain_ms: u64,
-    /// Certificates in PEM that are trusted besides the system's.
+    /// Certificates in PEM that are trusted besides the system's; an empty path is none.
+    #[serde(deserialize_with = "path_or_none")]
     pub extra_ca_file: Option<PathBuf>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            egress_allow: Vec::new(),
             dns_timeout_ms: 3_000,
             connect_timeout_ms: 3_000,
             tls_timeout_ms: 5_000,
@@ -60,4 +57,10 @@ impl Config {
     pub(crate) fn tls_timeout(&self) -> Duration {
         Duration::from_millis(self.tls_timeout_ms)
     }
+}
+
+/// An empty path is none, so that the commented defaults can show the key.
+fn path_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = PathBuf::deserialize(from)?;
+    Ok((!path.as_os_str().is_empty()).then_some(path))
 }

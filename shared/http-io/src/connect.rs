@@ -98,7 +98,7 @@ impl Connector {
         host: &str,
         tcp: TcpStream,
     ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Failure> {
-        let failed = |why: String| Failure::new(Phase::Tls, host, why);
+        let failed = |why: String| Failure::at(Phase::Tls, host, why);
         let name = ServerName::try_from(host.to_owned()).map_err(|e| failed(e.to_string()))?;
         let limit = self.dialer.tls_timeout;
         let shake = TlsConnector::from(self.tls.clone()).connect(name, tcp);
@@ -124,7 +124,7 @@ impl Dialer {
             latency.dns = Some(begun.elapsed());
         }
         let found = found.map_err(|unresolved| {
-            let failure = Failure::new(Phase::Dns, host, unresolved.why);
+            let failure = Failure::at(Phase::Dns, host, unresolved.why);
             if unresolved.timed_out { failure.timed_out() } else { failure }
         })?;
         let allowed = self.allowed(host, &found)?;
@@ -146,7 +146,7 @@ impl Dialer {
         }
         match refused {
             Some(why) if allowed.is_empty() => {
-                Err(Failure::new(Phase::Egress, host, why.to_string()))
+                Err(Failure::at(Phase::Egress, host, why.to_string()))
             }
             _ => Ok(allowed),
         }
@@ -155,7 +155,7 @@ impl Dialer {
     async fn dial(&self, host: &str, port: u16, to: &[IpAddr]) -> Result<TcpStream, Failure> {
         // Each address has its share, so that one that swallows packets leaves time for the next.
         let share = self.connect_timeout / u32::try_from(to.len().max(1)).unwrap_or(1);
-        let mut last = Failure::new(Phase::Connect, host, "it has no address");
+        let mut last = Failure::at(Phase::Connect, host, "it has no address");
         for address in to {
             let address = SocketAddr::new(*address, port);
             last = match tokio::time::timeout(share, TcpStream::connect(address)).await {
@@ -166,10 +166,10 @@ impl Dialer {
                     }
                     return Ok(stream);
                 }
-                Ok(Err(error)) => Failure::new(Phase::Connect, host, format!("{address}: {error}")),
+                Ok(Err(error)) => Failure::at(Phase::Connect, host, format!("{address}: {error}")),
                 Err(_) => {
                     let why = format!("{address}: no connection within {share:?}");
-                    Failure::new(Phase::Connect, host, why).timed_out()
+                    Failure::at(Phase::Connect, host, why).timed_out()
                 }
             };
         }

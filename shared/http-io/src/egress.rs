@@ -6,10 +6,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use serde::Deserialize;
 
 /// What the operator allows besides public addresses.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
 pub struct Rules {
+    /// Ranges that may be reached though they are loopback, private or otherwise not public.
     pub allow: Vec<IpNet>,
 }
 

@@ -28,7 +28,8 @@ use crate::metrics::Metrics;
 use crate::record::Record;
 
 pub(crate) use context::GroupContext;
-use context::{Committed, Rebalance};
+pub(crate) use context::Committed;
+use context::Rebalance;
 use owned::{Owned, Owners};
 use status::Trouble;
 pub use status::{GroupOptions, Hook, Loss, Partition, Status};
@@ -95,7 +96,6 @@ pub(crate) struct Group {
     watchdog: Watchdog,
     swept: Instant,
     broken: Option<GroupError>,
-    partition_bytes: usize,
 }
 
 impl Group {
@@ -135,7 +135,6 @@ impl Group {
             watchdog: Watchdog::new(options.stall_after),
             swept: Instant::now(),
             broken: None,
-            partition_bytes,
         };
         group.status.send_modify(|status| status.joined = false);
         group.subscribe()?;
@@ -162,9 +161,9 @@ impl Group {
         self.consumer.clone()
     }
 
-    /// Bytes that one partition holds ahead; a lane's window is as large.
-    pub(crate) fn partition_bytes(&self) -> usize {
-        self.partition_bytes
+    /// Bytes that a lane may hold, by the partitions owned now.
+    pub(crate) fn lane_bytes(&self) -> usize {
+        native::partition_bytes(self.options.queue_bytes, self.owners.len())
     }
 
     /// Returns what happened, waiting up to `wait`. Records of the partitions come in turn.
@@ -204,9 +203,6 @@ impl Group {
             }
         }
         let inbox = self.consumer.context().take();
-        for committed in &inbox.committed {
-            self.committed(committed);
-        }
         if let Some(statistics) = inbox.statistics {
             self.look(&statistics);
         }
@@ -428,19 +424,40 @@ impl Group {
             offsets.iter().map(|(p, next)| (&*p.topic, p.partition, Offset::Offset(*next))),
         )?;
         self.consumer.context().commit_begins();
-        self.consumer
-            .commit(&list, CommitMode::Async)
-            .map_err(|why| GroupError::new("commit offsets", why))
+        self.consumer.commit(&list, CommitMode::Async).map_err(|why| {
+            self.consumer.context().commit_refused();
+            GroupError::new("commit offsets", why)
+        })
     }
 
-    /// Returns what the commits since the last call came to: the number ended and the last failure.
-    pub(crate) fn commits_ended(&self) -> (usize, Option<String>) {
-        self.consumer.context().commits_ended()
+    /// Number of commits that the brokers have not answered.
+    pub(crate) fn commits_open(&self) -> usize {
+        self.consumer.context().commits_open()
     }
 
-    fn committed(&self, committed: &Committed) {
-        let error = committed.failure.as_ref().map_or("", |_| "commit_failed");
-        self.metrics.commits(&self.options.group_id, error).observe(committed.took.as_secs_f64());
+    /// Returns the commits answered since the last call.
+    pub(crate) fn commits_ended(&self) -> Vec<Committed> {
+        let ended = Vec::from(self.consumer.context().commits_ended());
+        for commit in &ended {
+            let error = commit.failure.as_ref().map_or("", |_| "commit_failed");
+            let took = self.metrics.commits(&self.options.group_id, error);
+            took.observe(commit.took.as_secs_f64());
+        }
+        ended
+    }
+
+    /// Waits until every commit is answered; false when that takes longer. Rebalances are kept for later.
+    pub(crate) fn await_commits(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while self.commits_open() > 0 {
+            if Instant::now() > deadline {
+                return false;
+            }
+            if let Some(Ok(message)) = self.consumer.poll(Duration::from_millis(10)) {
+                self.owners.stash(&message);
+            }
+        }
+        true
     }
 
     /// Leaves the group. Offsets must have been committed. Blocks up to `limit`.

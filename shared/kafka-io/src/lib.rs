@@ -5,9 +5,11 @@
 mod config;
 mod consumer;
 mod context;
+mod lanes;
 mod metrics;
 mod producer;
 mod record;
+mod tracker;
 
 pub mod embedded;
 pub mod reader;
@@ -20,6 +22,7 @@ pub use config::{
     TokenSource,
 };
 pub use consumer::{GroupError, GroupOptions, Hook, Loss, Partition, Status};
+pub use lanes::{Acks, Consumer, Lane, LaneOptions, lanes};
 pub use metrics::{Families, Metrics};
 pub use producer::{
     Acknowledgement, OpenError, ProduceError, Producer, ProducerOptions, Queue, Written,

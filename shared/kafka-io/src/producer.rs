@@ -298,7 +298,7 @@ fn client_config(config: &Config, options: &ProducerOptions) -> rdkafka::ClientC
         .set("partitioner", "murmur2_random")
         .set("message.timeout.ms", ack_ms.to_string())
         // A topic that is not there is told as such before the record expires.
-        .set("topic.metadata.propagation.max.ms", (ack_ms * 3 / 4).min(10_000).to_string())
+        .set("topic.metadata.propagation.max.ms", (ack_ms / 2).min(10_000).to_string())
         .set("message.max.bytes", (options.record_bytes_max + 1024).to_string())
         // The window is ours; librdkafka's own limits lie a little above.
         .set("queue.buffering.max.messages", (options.window_records + 1000).to_string())

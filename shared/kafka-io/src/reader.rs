@@ -17,6 +17,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use crate::config::Config;
 use crate::context::ClientHooks;
 use crate::record::Record;
+use crate::transactional_producer::{NextOffset, TransactionError, TransactionalProducer};
 
 use range::{Active, Eof};
 pub use view::BorrowedView;
@@ -211,6 +212,18 @@ impl Reader {
             freed?;
         }
         Ok(if left.is_empty() { Ended::Complete } else { Ended::Deadline { left } })
+    }
+
+    /// Adds positions to a producer's open transaction, under the group this reader names to the broker.
+    ///
+    /// # Errors
+    /// As [`TransactionalProducer::send_offsets`].
+    pub fn send_offsets<'a>(
+        &self,
+        producer: &TransactionalProducer,
+        offsets: impl IntoIterator<Item = NextOffset<'a>>,
+    ) -> Result<(), TransactionError> {
+        producer.send_offsets(offsets, &self.consumer)
     }
 
     /// Fetches one record by its coordinate, or `None` when there is none (any more) at that offset.

@@ -51,13 +51,17 @@ impl Timeline {
     /// Tells what a service did with an event.
     pub(super) fn told(&self, told: &Told) {
         let text = match &told.what {
-            What::Mapped { route, destination } => format!("mapped       by {route} for {destination}"),
+            What::Mapped { route, destination } => {
+                format!("mapped       by {route} for {destination}")
+            }
             What::Filtered { route } => format!("filtered     by {route}: the mapping ended it"),
             What::Unrouted => "unrouted     no route wants it".to_owned(),
             What::Delivered { destination, status: Some(status) } => {
                 format!("delivered    to {destination}, which answered {status}")
             }
-            What::Delivered { destination, status: None } => format!("delivered    to {destination}"),
+            What::Delivered { destination, status: None } => {
+                format!("delivered    to {destination}")
+            }
             What::DeadLettered { stream, reason } => format!("dead letter  of {stream}: {reason}"),
         };
         self.line(&told.event_id, &text);

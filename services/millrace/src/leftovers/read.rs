@@ -74,7 +74,7 @@ fn whole(reader: &Reader, topic: &TopicInfo) -> Result<Vec<Range>, Failure> {
 fn uncommitted(reader: &Reader, topic: &TopicInfo, names: &Names) -> Result<Vec<Range>, Failure> {
     let partitions: Vec<(String, i32)> =
         (0..topic.partitions).map(|partition| (topic.name.clone(), partition)).collect();
-    let group = format!("{}millrace-deliver", names.prefix());
+    let group = deliver::group(names);
     let committed = reader.committed(&group, &partitions).map_err(failed)?;
     ranges(reader, topic, |partition| {
         committed.get(&(topic.name.clone(), partition)).copied().flatten()

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use domain::catalog::Protocol;
-use http_io::{Client, Config, Phase};
+use http_io::{Client, Config, Phase, egress::Rules};
 use testkit::{Receiver, receiver::Answer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -39,7 +39,7 @@ async fn each_way_to_fail_after_sending_says_so() {
 #[tokio::test]
 async fn special_addresses_are_refused_by_number_and_by_name() {
     let receiver = Receiver::start().await;
-    let client = Client::new(&Config::default()).unwrap();
+    let client = Client::new(&Config::default(), Rules::default()).unwrap();
     let port = receiver.address().port();
     for host in ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254"] {
         let failure = post(&client, &format!("http://{host}:{port}/")).await.unwrap_err();

@@ -10,18 +10,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::catalog::Protocol;
 use http::Request;
-use http_io::{Answer, Client, Config, Failure};
+use http_io::{Answer, Client, Config, Failure, egress::Rules};
 
 /// More than any step here takes; what is judged is which step fails, not how fast.
 const AMPLE: Duration = Duration::from_secs(20);
 
 fn local() -> Config {
-    let egress_allow = vec!["127.0.0.0/8".parse().unwrap()];
-    Config { egress_allow, dns_timeout_ms: 500, tls_timeout_ms: 300, ..Config::default() }
+    Config { dns_timeout_ms: 500, tls_timeout_ms: 300, ..Config::default() }
+}
+
+fn loopback() -> Rules {
+    Rules { allow: vec!["127.0.0.0/8".parse().unwrap()] }
 }
 
 fn client() -> Client {
-    Client::new(&local()).unwrap()
+    Client::new(&local(), loopback()).unwrap()
 }
 
 async fn post(client: &Client, url: &str) -> Result<Answer, Failure> {

@@ -20,7 +20,7 @@ use testkit::Scratch;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::{AMPLE, local, post, post_within};
+use crate::{AMPLE, local, loopback, post, post_within};
 
 /// Serves the version of each request as its answer; returns the address by name.
 async fn serve(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> String {
@@ -56,14 +56,15 @@ async fn serve(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> String {
 }
 
 fn trusting(file: &Path) -> Result<Client, http_io::Unusable> {
-    Client::new(&Config { extra_ca_file: Some(file.to_owned()), tls_timeout_ms: 5_000, ..local() })
+    let extra_ca_file = Some(file.to_owned());
+    Client::new(&Config { extra_ca_file, tls_timeout_ms: 5_000, ..local() }, loopback())
 }
 
 #[tokio::test]
 async fn a_server_is_believed_by_the_extra_certificates_and_not_without() {
     let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let url = serve(&certificate).await;
-    let untrusting = Client::new(&local()).unwrap();
+    let untrusting = Client::new(&local(), loopback()).unwrap();
     let failure = post(&untrusting, &url).await.unwrap_err();
     assert_eq!((failure.phase(), failure.sent()), (Phase::Tls, false), "{failure}");
     let folder = Scratch::new("http-io-tls");

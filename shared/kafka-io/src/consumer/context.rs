@@ -13,11 +13,14 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::status::Trouble;
 use crate::context::ClientHooks;
+
+/// Ended commits kept for an owner who asks for them.
+const COMMITS_KEPT: usize = 256;
 
 /// A partition without its epoch.
 pub(super) type Pair = (Arc<str>, i32);
@@ -33,16 +36,17 @@ pub(super) enum Rebalance {
 }
 
 /// A commit that has ended.
-#[derive(Debug)]
-pub(super) struct Committed {
-    pub(super) failure: Option<String>,
-    pub(super) took: Duration,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Committed {
+    /// The positions that stand.
+    pub(crate) positions: Vec<(Arc<str>, i32, i64)>,
+    pub(crate) failure: Option<String>,
+    pub(crate) took: Duration,
 }
 
 /// News that are looked at together.
 #[derive(Default)]
 pub(super) struct Inbox {
-    pub(super) committed: Vec<Committed>,
     pub(super) statistics: Option<Box<Statistics>>,
     /// The newest error that concerns the whole client.
     pub(super) error: Option<(Trouble, String)>,
@@ -53,8 +57,7 @@ struct State {
     inbox: Inbox,
     rebalances: VecDeque<Rebalance>,
     commits_begun: VecDeque<Instant>,
-    commits_ended: usize,
-    commit_failure: Option<String>,
+    commits_ended: VecDeque<Committed>,
     reason: Option<String>,
 }
 
@@ -86,9 +89,18 @@ impl GroupContext {
         self.state.lock().commits_begun.push_back(Instant::now());
     }
 
-    pub(super) fn commits_ended(&self) -> (usize, Option<String>) {
-        let mut state = self.state.lock();
-        (std::mem::take(&mut state.commits_ended), state.commit_failure.take())
+    /// Takes back [`commit_begins`](Self::commit_begins) of a commit that was refused at once.
+    pub(super) fn commit_refused(&self) {
+        self.state.lock().commits_begun.pop_back();
+    }
+
+    /// Number of commits without an answer.
+    pub(super) fn commits_open(&self) -> usize {
+        self.state.lock().commits_begun.len()
+    }
+
+    pub(super) fn commits_ended(&self) -> VecDeque<Committed> {
+        std::mem::take(&mut self.state.lock().commits_ended)
     }
 }
 
@@ -152,16 +164,26 @@ impl ConsumerContext for GroupContext {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let whole = result.err().map(|why| why.to_string());
-        let elements = offsets.elements();
-        let single = elements.iter().find_map(|element| element.error().err());
-        let failure = whole.or_else(|| single.map(|why| why.to_string()));
+        let mut failure = result.err().map(|why| why.to_string());
+        let mut positions = Vec::new();
+        for element in offsets.elements() {
+            match (element.error(), element.offset()) {
+                (Ok(()), Offset::Offset(offset)) => {
+                    positions.push((Arc::from(element.topic()), element.partition(), offset));
+                }
+                (Ok(()), _) => {}
+                (Err(why), _) => failure = failure.or_else(|| Some(why.to_string())),
+            }
+        }
+        // Elements carry no error of their own when the whole request failed.
+        if positions.len() < offsets.count() || failure.is_some() {
+            positions.clear();
+        }
         let mut state = self.state.lock();
         let took = state.commits_begun.pop_front().map_or(Duration::ZERO, |begun| begun.elapsed());
-        state.commits_ended += 1;
-        if failure.is_some() {
-            state.commit_failure.clone_from(&failure);
+        if state.commits_ended.len() == COMMITS_KEPT {
+            state.commits_ended.pop_front();
         }
-        state.inbox.committed.push(Committed { failure, took });
+        state.commits_ended.push_back(Committed { positions, failure, took });
     }
 }

@@ -21,8 +21,8 @@ const PARTITION_BYTES_MAX: usize = 8 << 20;
 const PARTITIONS_ASSUMED: usize = 32;
 /// Limit of the first question; the answer only makes queues fit better.
 const FIRST_QUESTION: Duration = Duration::from_secs(2);
-/// The embedded broker takes shorter sessions for hung ones.
-const EMBEDDED_SESSION: Duration = Duration::from_secs(45);
+/// The embedded broker lets every rebalance last a second less than the session.
+const EMBEDDED_SESSION: Duration = Duration::from_secs(4);
 
 /// Returns the bytes one partition may hold ahead when all are assigned to one member.
 pub(super) fn partition_bytes(budget: usize, partitions: usize) -> usize {

@@ -50,7 +50,7 @@ async fn a_record_too_large_is_refused_at_once() {
 #[tokio::test]
 async fn a_missing_topic_is_named() {
     let broker = broker();
-    let producer = producer(&broker, |options| options.ack_timeout = Duration::from_secs(2));
+    let producer = producer(&broker, |options| options.ack_timeout = Duration::from_secs(4));
     let refused = producer.send(record("nowhere", b"1")).await.unwrap_err();
     assert!(
         matches!(&refused, ProduceError::UnknownTopic { topic } if &**topic == "nowhere"),

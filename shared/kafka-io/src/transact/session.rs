@@ -31,6 +31,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const PAUSE_FENCED: Duration = Duration::from_secs(5);
 /// What calls under way may still take after they were given up.
 const GRACE: Duration = Duration::from_secs(6);
+/// Time that leaving the group has in any case.
+const CLOSE_MIN: Duration = Duration::from_secs(2);
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -65,6 +67,8 @@ pub(super) struct Session<'a, 'b, P> {
     faults: Vec<TransactionError>,
     /// A batch did not stand: all later ones end too, and their numbers begin anew.
     broken: bool,
+    /// When batches under way have to be ended, where somebody waits for that.
+    hurry: Option<Instant>,
     failures: u32,
     hold_until: Option<Instant>,
 }
@@ -91,6 +95,7 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
             rolled_back: BTreeSet::new(),
             faults: Vec::new(),
             broken: false,
+            hurry: None,
             failures: 0,
             hold_until: None,
         }
@@ -114,23 +119,21 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
     }
 
     fn close(mut self, end: End) -> End {
-        let deadline = match end {
+        let end = match end {
+            End::Stopped => self.settle(self.work.stop.deadline()).err().unwrap_or(End::Stopped),
+            other => other,
+        };
+        let limit = match end {
             End::Stopped => self.work.stop.deadline(),
             End::Again { .. } | End::Dead(_) => Instant::now() + GRACE,
         };
-        let end = match end {
-            End::Stopped => self.settle(deadline).err().unwrap_or(End::Stopped),
-            other => other,
-        };
-        let dismissed = self.crew.dismiss(deadline.max(Instant::now() + GRACE / 6));
-        let closed = self.group.close(deadline.saturating_duration_since(Instant::now()));
-        match end {
-            End::Stopped if !dismissed => End::Dead(EngineError::Deadline),
-            End::Stopped => match closed {
-                Ok(()) => End::Stopped,
-                Err(why) => End::Dead(EngineError::Consumer { why: why.to_string() }),
-            },
-            other => other,
+        let dismissed = self.crew.dismiss(limit.max(Instant::now() + CLOSE_MIN));
+        // A member that does not leave holds everybody's rebalance up, so there is always time for this.
+        let left = limit.saturating_duration_since(Instant::now()).max(CLOSE_MIN);
+        match (end, self.group.close(left)) {
+            (End::Stopped, _) if !dismissed => End::Dead(EngineError::Deadline),
+            (End::Stopped, Err(why)) => End::Dead(EngineError::Consumer { why: why.to_string() }),
+            (end, _) => end,
         }
     }
 
@@ -262,6 +265,7 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
             partition: record.partition,
             offset: record.offset,
         };
+        tracing::trace!(record.partition, record.offset, record.epoch, "record taken");
         let refusal = self.suspects.refusal(&at);
         let (processor, batch) = (&mut *self.work.processor, &mut self.batch);
         batch.begin_input(&record);
@@ -347,6 +351,7 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
         }
         if self.batch.inputs() > 0 || self.crew.under_way() > 0 {
             self.break_all();
+            self.hurry(deadline);
         }
         if self.broken { self.roll_back() } else { Ok(()) }
     }
@@ -390,11 +395,14 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
 
     /// Waits until no batch is under way. The group is listened to meanwhile; its events are handled afterwards.
     fn await_idle(&mut self) -> Result<(), End> {
-        let patience = Instant::now() + self.work.options.transaction_timeout;
+        let usual = Instant::now() + self.work.options.transaction_timeout;
         while self.crew.under_way() > 0 {
             self.await_one(LOOK)?;
-            let impatient = !self.events.is_empty() || self.work.stop.asked();
-            if Instant::now() > patience || impatient {
+            if self.work.stop.asked() {
+                self.hurry(self.work.stop.deadline());
+            }
+            let patience = self.hurry.unwrap_or(usual);
+            if Instant::now() > patience {
                 self.crew.give_up(true);
             }
             if Instant::now() > patience + GRACE {
@@ -404,12 +412,21 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
             if self.events.is_empty() {
                 match self.group.next(Duration::ZERO, Take::EventsOnly) {
                     Event::Nothing => {}
-                    event => self.events.push_back(event),
+                    event => {
+                        self.events.push_back(event);
+                        self.hurry(Instant::now() + self.work.group.drain_budget());
+                    }
                 }
             }
         }
         self.crew.give_up(false);
+        self.hurry = None;
         Ok(())
+    }
+
+    /// Calls that are made again and again end at `deadline` from now on.
+    fn hurry(&mut self, deadline: Instant) {
+        self.hurry = Some(self.hurry.map_or(deadline, |earlier| earlier.min(deadline)));
     }
 
     /// Holds reading for a while after a failure that is nobody's fault, longer each time.

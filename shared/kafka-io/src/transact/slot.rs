@@ -138,6 +138,8 @@ impl Worker {
                 self.clean_up(stopped, begun)
             }
         };
+        tracing::trace!(number, positions = ?batch.positions(), "positions");
+        tracing::debug!(self.slot, number, ?outcome, took_ms = started.elapsed().as_millis(), "transaction ended");
         Done { slot: self.slot, batch, took: started.elapsed(), commit, outcome }
     }
 
@@ -157,11 +159,13 @@ impl Worker {
         shared.turns.passed(Stage::Produce, number);
 
         shared.turns.wait(Stage::Offsets, number)?;
+        tracing::trace!(self.slot, number, "written");
         self.producer.send_offsets(next_offsets(batch), consumer)?;
         (shared.hook)("transact.after_send_offsets");
         shared.turns.passed(Stage::Offsets, number);
 
         shared.turns.wait(Stage::Commit, number)?;
+        tracing::trace!(self.slot, number, "offsets sent");
         let started = Instant::now();
         self.producer.commit(|| !shared.given_up.load(Ordering::Relaxed))?;
         *commit = started.elapsed();

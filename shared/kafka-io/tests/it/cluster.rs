@@ -31,6 +31,11 @@ impl Cluster {
     }
 
     fn around(kafka: Kafka) -> Self {
+        // For the reader of a failed test; the first test of a process sets it.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
         let config = Config::plain(kafka.bootstrap());
         let admin = Admin::open(&config, AdminOptions::default()).unwrap();
         Self { kafka, config, admin }

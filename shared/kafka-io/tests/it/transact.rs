@@ -112,6 +112,13 @@ fn numbers(cluster: &Cluster, topic: &str, isolation: Isolation) -> Vec<i32> {
 /// Checks that `out` holds 0..n once each, in order within each key.
 fn each_once_and_in_order(cluster: &Cluster, n: i32) {
     let found = numbers(cluster, "out", Isolation::Committed);
+    let missing: Vec<i32> = (0..n).filter(|number| !found.contains(number)).collect();
+    if !missing.is_empty() {
+        let all = tokio::task::block_in_place(|| cluster.read_all("out", Isolation::Uncommitted));
+        let aborted = all.iter().filter(|r| missing.contains(&number(r)));
+        let places: Vec<_> = aborted.map(|r| (number(r), r.partition, r.offset)).collect();
+        panic!("missing {missing:?}, aborted copies at {places:?}");
+    }
     let mut by_key: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     found.iter().for_each(|number| by_key.entry(number % KEYS).or_default().push(*number));
     for (key, found) in by_key {

@@ -17,8 +17,7 @@ use crate::{
 };
 
 /// The build that runs.
-pub(crate) const BUILD: Build =
-    Build { version: env!("CARGO_PKG_VERSION"), revision: REVISION };
+pub(crate) const BUILD: Build = Build { version: env!("CARGO_PKG_VERSION"), revision: REVISION };
 
 pub(crate) async fn one(file: Option<&Path>, service: Service) -> Result<ExitCode, Failure> {
     let config = settings::load(file)?.config;

@@ -1,0 +1,205 @@
+//! What is recorded of an attempt: pure, but for the `now` it is given.
+//!
+//! Nothing of the request is in a receipt; of the answer, what redaction leaves.
+
+use std::time::Duration;
+
+use domain::{dead_letter::Reason, outcome::Outcome, time::UnixMillis};
+use http::HeaderMap;
+use http_io::{
+    Answer, Failure,
+    redact::{self, Secrets},
+};
+use wire::{Header, Latency, Receipt};
+
+use crate::{
+    held::{GivenUp, Held},
+    verdict::{Next, Verdict, describe},
+};
+
+/// Under which names providers tell their own id of a request.
+const REQUEST_IDS: [&str; 5] =
+    ["x-request-id", "request-id", "x-github-request-id", "x-amzn-requestid", "x-correlation-id"];
+
+/// Records an attempt that was made.
+pub(crate) fn of_attempt(
+    held: &Held,
+    result: &Result<Answer, Failure>,
+    verdict: Verdict,
+    secrets: &Secrets,
+    now: UnixMillis,
+) -> Receipt {
+    let mut receipt = blank(held, verdict.outcome, now);
+    (receipt.settled, receipt.next_attempt_ms, receipt.dead_letter_reason) = match verdict.next {
+        Next::Settled => (true, None, None),
+        Next::Again { at } => (false, Some(at.0), None),
+        Next::DeadLetter(reason) => (true, None, Some(reason.label().to_owned())),
+    };
+    if verdict.outcome != Outcome::Delivered {
+        receipt.error = Some(wire::headers::scrub(&describe(result)));
+    }
+    match result {
+        Ok(answer) => answered(&mut receipt, answer, secrets),
+        Err(failure) => {
+            receipt.status = failure.status().map(|status| i32::from(status.as_u16()));
+            receipt.latency = latency(&failure.latency());
+        }
+    }
+    receipt
+}
+
+/// Records that a delivery was given up on before anything was sent.
+pub(crate) fn of_unsendable(held: &Held, why: &GivenUp, now: UnixMillis) -> Receipt {
+    Receipt {
+        settled: true,
+        error: Some(wire::headers::scrub(&why.message)),
+        dead_letter_reason: Some(why.reason.label().to_owned()),
+        ..blank(held, Outcome::Permanent, now)
+    }
+}
+
+/// The same receipt without what the destination answered, for a topic that refuses its size.
+pub(crate) fn without_answer(receipt: &Receipt) -> Receipt {
+    Receipt {
+        response_headers: Vec::new(),
+        response_body: None,
+        response_truncated: true,
+        ..receipt.clone()
+    }
+}
+
+/// Says which given-up delivery this is, for its dead letter.
+pub(crate) fn given_up(reason: Reason, result: &Result<Answer, Failure>) -> GivenUp {
+    let error_type = match result {
+        Ok(answer) => answer.status.as_str().to_owned(),
+        Err(failure) => failure.error_type().to_owned(),
+    };
+    GivenUp { reason, error_type, message: describe(result) }
+}
+
+fn blank(held: &Held, outcome: Outcome, now: UnixMillis) -> Receipt {
+    let delivery = &held.delivery;
+    Receipt {
+        delivery_id: delivery.delivery_id.clone(),
+        event_id: delivery.event_id.clone(),
+        source: delivery.source.clone(),
+        event_type: delivery.event_type.clone(),
+        route: delivery.route.clone(),
+        destination: delivery.destination.clone(),
+        correlation_id: delivery.correlation_id.clone(),
+        at_ms: now.0,
+        attempt_number: i32::try_from(held.attempts).unwrap_or(i32::MAX),
+        outcome: outcome.into(),
+        settled: false,
+        status: None,
+        error: None,
+        latency: Latency::default(),
+        response_headers: Vec::new(),
+        response_body: None,
+        response_truncated: false,
+        provider_request_id: None,
+        idempotency_key: delivery.delivery_id.clone(),
+        next_attempt_ms: None,
+        dead_letter_reason: None,
+        trace_id: Some(held.story.process.context().trace_id_text()),
+    }
+}
+
+fn answered(receipt: &mut Receipt, answer: &Answer, secrets: &Secrets) {
+    receipt.status = Some(i32::from(answer.status.as_u16()));
+    receipt.latency = latency(&answer.latency);
+    let headers = redact::headers(&answer.headers, secrets);
+    receipt.response_headers =
+        headers.into_iter().map(|(name, value)| Header { name, value }).collect();
+    if !answer.body.is_empty() {
+        receipt.response_body = Some(redact::body(&answer.body, secrets, answer.truncated));
+    }
+    receipt.response_truncated = answer.truncated;
+    receipt.provider_request_id = request_id(&answer.headers);
+}
+
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    let found = REQUEST_IDS.iter().find_map(|name| headers.get(*name))?;
+    found.to_str().ok().map(str::to_owned)
+}
+
+fn latency(of: &http_io::Latency) -> Latency {
+    let ms = |time: Option<Duration>| time.map(|time| time.as_secs_f64() * 1_000.0);
+    Latency {
+        dns_ms: ms(of.dns),
+        connect_ms: ms(of.connect),
+        tls_ms: ms(of.tls),
+        first_byte_ms: ms(of.first_byte),
+        total_ms: ms(of.total),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use chassis::Tracer;
+    use domain::dead_letter::Reason;
+    use http::{HeaderMap, HeaderValue, StatusCode};
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::{
+        story::Story,
+        testing::{delivery, record},
+    };
+
+    const NOW: UnixMillis = UnixMillis(9);
+
+    fn held() -> Held {
+        let process = Tracer::disabled().span("", chassis::Kind::Consumer, None);
+        let mut held = Held::new(record("x"), delivery(), Story { process, starting: None });
+        held.attempts = 2;
+        held
+    }
+
+    fn answer() -> Answer {
+        let mut headers = HeaderMap::new();
+        headers.insert("set-cookie", HeaderValue::from_static("sid=1"));
+        headers.insert("x-request-id", HeaderValue::from_static("req-7"));
+        Answer {
+            status: StatusCode::from_u16(422).expect("it is one"),
+            headers,
+            body: Bytes::from_static(br#"{"token":"t","echo":"our-secret"}"#),
+            truncated: true,
+            latency: http_io::Latency {
+                total: Some(Duration::from_micros(1_500)),
+                ..Default::default()
+            },
+        }
+    }
+
+    #[test]
+    fn a_receipt_tells_all_of_an_attempt_and_no_secret() {
+        let verdict =
+            Verdict { outcome: Outcome::Permanent, next: Next::DeadLetter(Reason::Permanent) };
+        let secrets = Secrets::new(&[SecretString::from("our-secret")]);
+        let receipt = of_attempt(&held(), &Ok(answer()), verdict, &secrets, NOW);
+        assert_eq!((receipt.attempt_number, receipt.settled), (2, true));
+        assert_eq!(receipt.status, Some(422));
+        assert_eq!(receipt.dead_letter_reason.as_deref(), Some("permanent"));
+        assert_eq!(receipt.provider_request_id.as_deref(), Some("req-7"));
+        assert_eq!(receipt.latency.total_ms, Some(1.5));
+        assert!(receipt.response_truncated);
+        let told = format!("{receipt:?}")
+            + &String::from_utf8_lossy(&receipt.response_body.clone().unwrap_or_default());
+        for secret in ["sid=1", "our-secret", "\"t\""] {
+            assert!(!told.contains(secret), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_failed_attempt_says_when_the_next_one_is_due_and_is_not_the_end() {
+        let verdict =
+            Verdict { outcome: Outcome::Unknown, next: Next::Again { at: UnixMillis(77) } };
+        let failure = Failure::at(http_io::Phase::NoAnswer, "h:1", "nothing within 1s");
+        let receipt = of_attempt(&held(), &Err(failure), verdict, &Secrets::default(), NOW);
+        assert_eq!((receipt.settled, receipt.next_attempt_ms), (false, Some(77)));
+        assert!(receipt.error.is_some_and(|error| error.contains("nothing within 1s")));
+        assert_eq!((receipt.status, receipt.response_body), (None, None));
+    }
+}

@@ -1,0 +1,298 @@
+//! The service's life: wait for what it stands on, give each partition a lane, keep up with the
+//! catalog, drain.
+
+use std::{sync::Arc, time::Duration};
+
+use catalog_io::Catalogs;
+use chassis::{Metrics, Process, Readiness};
+use kafka_io::{
+    Acks, Consumer, Families, GroupOptions, Lane, LaneOptions, Producer, ProducerOptions, Status,
+    topics::{Admin, AdminOptions},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinError, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+use wire::{
+    Kind,
+    topics::{Names, TopicKind},
+};
+
+use crate::{
+    Config, Error, World,
+    gate::Gates,
+    lane,
+    outbox::Outbox,
+    series,
+    shared::{Place, Shared},
+    topics::{self, Readable},
+};
+
+/// The consumer group, after the prefix of topics.
+const GROUP: &str = "millrace-deliver";
+/// How long after something was not there it is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Receipts wait this long for others to share their request.
+const LINGER: Duration = Duration::from_millis(5);
+/// Beyond the largest body that a source may have; the topic's own limit decides.
+const RECORD_BYTES_MAX: usize = 32 << 20;
+/// How long the last acknowledgements, and leaving the group, may each take.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// Returns the consumer group in which deliveries are read.
+pub fn group(names: &Names) -> String {
+    format!("{}{GROUP}", names.prefix())
+}
+
+pub(crate) async fn run(config: Config, world: World, process: Process) -> Result<(), Error> {
+    let metrics = kafka_metrics(&process.metrics);
+    let options = AdminOptions { timeout: Duration::from_secs(5), broker: world.broker.clone() };
+    let mut subscription = Subscription {
+        admin: Admin::open(&world.kafka, options)?,
+        names: world.names.clone(),
+        catalogs: world.catalogs.clone(),
+        ready: process.ready.clone(),
+        stop: process.stop.clone(),
+    };
+    let client = http_io::Client::new(&config.http, config.egress_allow.clone())?;
+    let producer = Producer::open(&world.kafka, producer_options(&config), &metrics)?;
+    let Some(schema) = receipt_schema(&world, &process).await? else { return Ok(()) };
+    let receipts = world.names.receipts().into();
+    let shared = Arc::new(Shared {
+        gates: Gates::new(world.names.clone(), series::Families::new(&process.metrics)),
+        outbox: Outbox::new(producer.clone(), receipts, schema, process.ready.clone()),
+        registry: world.registry,
+        client,
+        tracer: process.tracer.clone(),
+        hook: process.hook.clone(),
+        version: process.version,
+        listener: world.listener,
+        config,
+    });
+    shared.gates.adopt(&world.catalogs.current());
+    let Some(readable) = subscription.first().await else { return Ok(()) };
+    let group = group_options(&process, &world.names, readable.topics.clone());
+    let options =
+        LaneOptions { window_records: shared.config.lane_records, ..LaneOptions::default() };
+    let (lanes, incoming) = kafka_io::lanes(&world.kafka, group, options, &metrics)?;
+    let running = Running {
+        acks: lanes.acks(),
+        status: lanes.status(),
+        intake: process.stop.child_token(),
+        names: world.names,
+        tasks: JoinSet::new(),
+        shared,
+        lanes,
+        incoming,
+    };
+    let ended = running.until_stopped(subscription, readable, &process).await;
+    producer.flush(END_WITHIN).await;
+    ended
+}
+
+fn producer_options(config: &Config) -> ProducerOptions {
+    ProducerOptions {
+        ack_timeout: config.acknowledge(),
+        linger: LINGER,
+        record_bytes_max: RECORD_BYTES_MAX,
+        ..ProducerOptions::default()
+    }
+}
+
+fn group_options(process: &Process, names: &Names, topics: Vec<String>) -> GroupOptions {
+    let hook = process.hook.clone();
+    let mut options = GroupOptions::new(group(names), topics);
+    options.instance_id = process.instance.as_ref().map(|name| format!("{GROUP}-{name}"));
+    options.hook = Arc::new(move |point| {
+        hook.hit(point);
+        if point == "kafka.during_revoke" {
+            hook.hit("lanes.during_revoke");
+        }
+    });
+    options
+}
+
+/// The families of Kafka clients are those of the process, shared with its other services.
+fn kafka_metrics(metrics: &Metrics) -> kafka_io::Metrics {
+    kafka_io::Metrics::new(&Families {
+        counters: &|name, help, labels| metrics.counter_vec(name, help, labels),
+        gauges: &|name, help, labels| metrics.gauge_vec(name, help, labels),
+        ratios: &|name, help, labels| metrics.float_gauge_vec(name, help, labels),
+        histograms: &|name, help, labels, buckets| {
+            metrics.histogram_vec(name, help, labels, buckets)
+        },
+    })
+}
+
+/// Registers the schema of receipts, waiting for a registry that is down; `None` when stopped.
+async fn receipt_schema(world: &World, process: &Process) -> Result<Option<u32>, Error> {
+    let subject = wire::subject(&world.names.receipts());
+    loop {
+        let asked = world.registry.register(&subject, Kind::Receipt);
+        match process.stop.run_until_cancelled(asked).await {
+            None => return Ok(None),
+            Some(Ok(id)) => {
+                process.ready.set("registry", Ok(()));
+                return Ok(Some(id));
+            }
+            Some(Err(error)) if error.may_pass() => {
+                process.ready.set("registry", Err(error.to_string()));
+            }
+            Some(Err(error)) => return Err(Error::Schema(error)),
+        }
+        if process.stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+/// Follows the catalog and the topics that are there.
+struct Subscription {
+    admin: Admin,
+    names: Names,
+    catalogs: Catalogs,
+    ready: Readiness,
+    stop: CancellationToken,
+}
+
+impl Subscription {
+    /// Waits until something can be read, or the catalog wants nothing; `None` when stopped.
+    async fn first(&mut self) -> Option<Readable> {
+        loop {
+            match self.look().await {
+                Some(readable) if !readable.topics.is_empty() || readable.missing.is_none() => {
+                    return Some(readable);
+                }
+                Some(_) | None => {}
+            }
+            self.stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await?;
+        }
+    }
+
+    /// Returns what can be read once that is other than `before`.
+    async fn next(&mut self, before: &Readable) -> Readable {
+        let mut look_again = before.missing.is_some();
+        loop {
+            if look_again {
+                tokio::select! {
+                    () = self.catalogs.changed() => {}
+                    () = tokio::time::sleep(LOOK_AGAIN) => {}
+                }
+            } else {
+                self.catalogs.changed().await;
+            }
+            match self.look().await {
+                Some(readable) if readable != *before => return readable,
+                Some(_) => look_again = before.missing.is_some(),
+                None => look_again = true,
+            }
+        }
+    }
+
+    /// Looks once, and tells what is missing.
+    async fn look(&self) -> Option<Readable> {
+        let catalog = self.catalogs.current();
+        match topics::look(&self.admin, &self.names, &catalog).await {
+            Ok(readable) => {
+                self.ready.set("topics", readable.missing.clone().map_or(Ok(()), Err));
+                Some(readable)
+            }
+            Err(error) => {
+                self.ready.set("topics", Err(error.to_string()));
+                None
+            }
+        }
+    }
+}
+
+/// The service while it reads.
+struct Running {
+    shared: Arc<Shared>,
+    lanes: Consumer,
+    acks: Acks,
+    incoming: mpsc::Receiver<Lane>,
+    status: watch::Receiver<Status>,
+    intake: CancellationToken,
+    names: Names,
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    async fn until_stopped(
+        mut self,
+        mut subscription: Subscription,
+        mut readable: Readable,
+        process: &Process,
+    ) -> Result<(), Error> {
+        let mut catalogs = subscription.catalogs.clone();
+        self.tell(&process.ready);
+        let ended = loop {
+            tokio::select! {
+                biased;
+                () = process.stop.cancelled() => break Ok(()),
+                Some(done) = self.tasks.join_next() => if let Err(defect) = done {
+                    break Err(failed(&defect));
+                },
+                lane = self.incoming.recv() => match lane {
+                    Some(lane) => self.open(lane),
+                    None => break Err(Error::Consumer),
+                },
+                Ok(()) = self.status.changed() => self.tell(&process.ready),
+                () = catalogs.changed() => self.shared.gates.adopt(&catalogs.current()),
+                next = subscription.next(&readable) => {
+                    tracing::info!(topics = next.topics.len(), "subscription changed");
+                    self.lanes.set_topics(next.topics.clone());
+                    readable = next;
+                }
+            }
+        };
+        self.intake.cancel();
+        let drained = self.drain().await;
+        ended.and(drained)
+    }
+
+    fn open(&mut self, lane: Lane) {
+        let topic = lane.partition.topic.clone();
+        let Some(TopicKind::Out { destination } | TopicKind::OutReplay { destination }) =
+            self.names.parse(&topic)
+        else {
+            // Only topics of these kinds are subscribed to.
+            tracing::error!(%topic, "lane of a topic that is no destination's");
+            return;
+        };
+        let gate = self.shared.gates.of(destination);
+        let place = Place { shared: self.shared.clone(), gate, intake: self.intake.child_token() };
+        self.tasks.spawn(lane::run(lane, place, self.acks.clone()));
+    }
+
+    fn tell(&mut self, ready: &Readiness) {
+        let status = self.status.borrow_and_update();
+        let state = match &status.problem {
+            Some(problem) => Err(problem.clone()),
+            None if !status.joined => Err("has not joined its consumer group yet".to_owned()),
+            None => Ok(()),
+        };
+        ready.set("kafka", state);
+    }
+
+    /// Waits for the lanes, which bound their own ends, then commits and leaves the group.
+    async fn drain(mut self) -> Result<(), Error> {
+        self.incoming.close();
+        let mut ended = Ok(());
+        while let Some(done) = self.tasks.join_next().await {
+            if let Err(defect) = done {
+                ended = Err(failed(&defect));
+            }
+        }
+        drop(self.incoming);
+        if let Err(error) = self.lanes.stop(END_WITHIN).await {
+            tracing::warn!(%error, "the consumer group was not left in time");
+        }
+        ended
+    }
+}
+
+fn failed(defect: &JoinError) -> Error {
+    Error::Lane(defect.to_string())
+}

@@ -1,0 +1,37 @@
+//! What all lanes of the service share.
+
+use std::{sync::Arc, time::SystemTime};
+
+use chassis::{Hook, Tracer};
+use domain::time::UnixMillis;
+
+use crate::{config::Config, gate::Gates, outbox::Outbox, told::Listener};
+
+/// The service's clients and hands; lanes hold it and nothing of each other.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) registry: registry_io::Registry,
+    pub(crate) client: http_io::Client,
+    pub(crate) gates: Gates,
+    pub(crate) outbox: Outbox,
+    pub(crate) tracer: Tracer,
+    pub(crate) hook: Hook,
+    pub(crate) version: &'static str,
+    pub(crate) listener: Option<Listener>,
+}
+
+impl Shared {
+    /// Returns the wall clock's time.
+    pub(crate) fn now(&self) -> UnixMillis {
+        SystemTime::now().into()
+    }
+}
+
+/// A lane's view of the service and of its destination.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) gate: Arc<crate::gate::Gate>,
+    /// Cancelled when the lane takes no more records and begins no more attempts.
+    pub(crate) intake: tokio_util::sync::CancellationToken,
+}

@@ -1,0 +1,119 @@
+//! Which topics deliver reads, and whether all are there that it needs for it.
+//!
+//! A destination is read once its lanes, its dead letters and the receipts are there: nothing is
+//! begun that could not be ended. It makes no topic.
+
+use std::collections::BTreeMap;
+
+use catalog_io::Catalog;
+use kafka_io::topics::{Admin, AdminError, Existing};
+use wire::topics::Names;
+
+/// What can be read now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Readable {
+    /// Topics to subscribe to.
+    pub(crate) topics: Vec<String>,
+    /// What is missing, and what to do; `None` when nothing is.
+    pub(crate) missing: Option<String>,
+}
+
+/// Asks the cluster which of the catalog's destinations can be read.
+pub(crate) async fn look(
+    admin: &Admin,
+    names: &Names,
+    catalog: &Catalog,
+) -> Result<Readable, AdminError> {
+    let destinations: Vec<&str> = catalog.destinations.keys().map(|name| name.as_str()).collect();
+    let wanted = destinations.iter().flat_map(|destination| of(names, destination));
+    let wanted: Vec<String> = wanted.chain([names.receipts()]).collect();
+    let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    let existing = admin.describe(&wanted).await?;
+    Ok(decide(names, &destinations, &existing))
+}
+
+fn of(names: &Names, destination: &str) -> [String; 3] {
+    [names.out(destination), names.out_replay(destination), names.dlq("deliver", destination)]
+}
+
+fn decide(names: &Names, destinations: &[&str], existing: &BTreeMap<String, Existing>) -> Readable {
+    let mut missing = Vec::new();
+    let mut topics = Vec::new();
+    let receipts = names.receipts();
+    if !existing.contains_key(&receipts) {
+        missing.push(format!("topic {receipts} is missing"));
+    }
+    for destination in destinations {
+        let lacks = lacks(&of(names, destination), existing);
+        if lacks.is_empty() && existing.contains_key(&receipts) {
+            topics.extend([names.out(destination), names.out_replay(destination)]);
+        }
+        missing.extend(lacks);
+    }
+    let told = (!missing.is_empty())
+        .then(|| format!("{}; run `millrace topics apply`", missing.join(", ")));
+    Readable { topics, missing: told }
+}
+
+fn lacks(topics: &[String; 3], existing: &BTreeMap<String, Existing>) -> Vec<String> {
+    let absent = topics.iter().filter(|topic| !existing.contains_key(*topic));
+    let mut lacks: Vec<String> = absent.map(|topic| format!("topic {topic} is missing")).collect();
+    let [out, replay, dead] = topics.each_ref().map(|topic| existing.get(topic));
+    if let (Some(out), Some(replay), Some(dead_letters)) = (out, replay, dead) {
+        let most = out.partitions.max(replay.partitions);
+        if dead_letters.partitions < most {
+            // A dead letter keeps its record's partition.
+            lacks.push(format!(
+                "topic {} has {} partitions and needs {most}",
+                topics[2], dead_letters.partitions
+            ));
+        }
+    }
+    lacks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn existing(topics: &[(&str, i32)]) -> BTreeMap<String, Existing> {
+        let each = topics.iter();
+        each.map(|(name, partitions)| {
+            ((*name).to_owned(), Existing { partitions: *partitions, ..Existing::default() })
+        })
+        .collect()
+    }
+
+    #[test]
+    fn a_destination_is_read_once_all_it_needs_is_there() {
+        let names = Names::new("");
+        let all = [
+            ("receipts", 6),
+            ("out.a", 3),
+            ("out.a.replay", 3),
+            ("dlq.deliver.a", 3),
+            ("out.b", 1),
+        ];
+        let readable = decide(&names, &["a", "b"], &existing(&all));
+        assert_eq!(readable.topics, ["out.a", "out.a.replay"]);
+        let missing = readable.missing.expect("b is not whole");
+        for part in ["out.b.replay is missing", "dlq.deliver.b is missing", "topics apply"] {
+            assert!(missing.contains(part), "{missing}");
+        }
+    }
+
+    #[test]
+    fn without_receipts_nothing_is_read() {
+        let topics = [("out.a", 3), ("out.a.replay", 3), ("dlq.deliver.a", 3)];
+        let readable = decide(&Names::new(""), &["a"], &existing(&topics));
+        assert!(readable.topics.is_empty() && readable.missing.is_some());
+    }
+
+    #[test]
+    fn dead_letters_need_as_many_partitions_as_their_records_have() {
+        let topics = [("receipts", 1), ("out.a", 6), ("out.a.replay", 3), ("dlq.deliver.a", 3)];
+        let readable = decide(&Names::new(""), &["a"], &existing(&topics));
+        assert!(readable.topics.is_empty());
+        assert!(readable.missing.expect("too few").contains("has 3 partitions and needs 6"));
+    }
+}

@@ -1,0 +1,8 @@
+//! Deliver on the embedded broker and registry, against a destination that does as it is told.
+#![allow(clippy::unwrap_used)]
+
+mod failures;
+mod letters;
+mod life;
+mod order;
+mod world;

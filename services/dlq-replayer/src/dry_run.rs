@@ -1,0 +1,140 @@
+//! What a job would do, counted without doing it; and the job itself, made.
+
+use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
+
+use kafka_io::reader::{Ended, Range, Reader};
+
+use crate::{
+    Choice, Counts, Error, Filter, Job, JobId, JobRange, LetterId, Status, Wanted,
+    cluster::{Cluster, now_ms, part},
+    job::IDS_MAX,
+    letter::Letter,
+    progress::{Meter, Progress},
+    scan::{History, Scan},
+};
+
+/// The most one seek may take.
+const SEEK: Duration = Duration::from_secs(10);
+/// The most a count over everything may take.
+const COUNT: Duration = Duration::from_secs(3600);
+
+/// Makes a job with its ranges as they are now; nothing is recorded.
+pub(crate) fn make(cluster: &Cluster, reader: &Reader, wanted: &Wanted) -> Result<Job, Error> {
+    let (ranges, origins) = match &wanted.choice {
+        Choice::Filter(filter) => {
+            let mut ranges = cluster.ranges(reader, filter)?;
+            ranges.retain(|range| range.from < range.to);
+            (ranges, Vec::new())
+        }
+        Choice::Ids(ids) => (ranges_of(ids)?, origins(cluster, reader, ids)?),
+    };
+    let now = now_ms();
+    Ok(Job {
+        id: JobId::of(uuid::Uuid::now_v7()),
+        by: wanted.by.clone(),
+        created_ms: now,
+        choice: wanted.choice.clone(),
+        again: wanted.again,
+        replays_max: wanted.replays_max,
+        ranges,
+        origins,
+        status: Status::Unfinished,
+        counts: Counts::default(),
+        failed: Vec::new(),
+        runner: String::new(),
+        updated_ms: now,
+        finished_ms: None,
+    })
+}
+
+/// Counts what a job would do.
+pub(crate) fn count(
+    cluster: &Cluster,
+    reader: &Reader,
+    job: &Job,
+    history: &History,
+    mut told: impl FnMut(&Progress) -> ControlFlow<()>,
+) -> Result<Counts, Error> {
+    let mut scan = Scan::new(job, history);
+    let mut meter = Meter::new(&job.ranges);
+    let ranges: Vec<Range> = job.ranges.iter().map(|r| part(r, r.from, r.to)).collect();
+    let deadline = std::time::Instant::now() + COUNT;
+    let ended = reader.read(&ranges, deadline, |view| {
+        let letter = Letter::of(view, &cluster.names);
+        scan.decide(&letter);
+        match meter.passed(letter.topic, letter.partition, letter.offset + 1) {
+            true => told(&meter.progress(scan.counts)),
+            false => ControlFlow::Continue(()),
+        }
+    })?;
+    match ended {
+        Ended::Complete => {
+            // Who watches sees the end.
+            let _ = told(&meter.complete(scan.counts));
+            Ok(scan.counts)
+        }
+        Ended::Stopped => Err(Error::CutOff("the count")),
+        Ended::Deadline { .. } => Err(Error::TooSlow("count the dead letters")),
+    }
+}
+
+/// Returns one range for each partition that has a letter of `ids`.
+fn ranges_of(ids: &[LetterId]) -> Result<Vec<JobRange>, Error> {
+    if ids.is_empty() {
+        return Err(Error::Asked("name at least one dead letter, or a filter".to_owned()));
+    }
+    if ids.len() > IDS_MAX {
+        let why = format!("{} letters are named, at most {IDS_MAX} may be: use a filter", ids.len());
+        return Err(Error::Asked(why));
+    }
+    let mut ranges: BTreeMap<(&str, i32), (i64, i64)> = BTreeMap::new();
+    for id in ids {
+        let range = ranges.entry((&id.topic, id.partition)).or_insert((id.offset, id.offset + 1));
+        *range = (range.0.min(id.offset), range.1.max(id.offset + 1));
+    }
+    let range = |((topic, partition), (from, to)): ((&str, i32), (i64, i64))| JobRange {
+        topic: topic.to_owned(),
+        partition,
+        from,
+        to,
+    };
+    Ok(ranges.into_iter().map(range).collect())
+}
+
+/// Looks at each letter chosen by id: that it is there, and where it lay before.
+fn origins(cluster: &Cluster, reader: &Reader, ids: &[LetterId]) -> Result<Vec<LetterId>, Error> {
+    let topics: Vec<String> = ids.iter().map(|id| id.topic.clone()).collect();
+    let filter = Filter { topics, ..Filter::default() };
+    if let Some(problem) = filter.problem(&cluster.names) {
+        return Err(Error::Asked(problem));
+    }
+    let mut origins = Vec::new();
+    for id in ids {
+        let found = reader.fetch_one(&id.topic, id.partition, id.offset, SEEK)?;
+        let record = found.ok_or_else(|| Error::NoSuchLetter(id.clone()))?;
+        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_ref()));
+        let place = (id.topic.as_str(), id.partition, id.offset);
+        let letter = Letter::read(place, record.timestamp_ms, headers, &cluster.names);
+        origins.extend(letter.origin().map(|origin| LetterId {
+            topic: origin.topic.to_owned(),
+            partition: origin.partition,
+            offset: origin.offset,
+        }));
+    }
+    Ok(origins)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_of_one_partition_share_a_range() {
+        let ids = ["dlq.a.b/0/7", "dlq.a.b/1/3", "dlq.a.b/0/2"].map(|id| id.parse().expect("id"));
+        let ranges = ranges_of(&ids).expect("there are ids");
+        let told: Vec<_> = ranges.iter().map(|r| (r.partition, r.from, r.to)).collect();
+        assert_eq!(told, [(0, 2, 8), (1, 3, 4)]);
+        assert!(ranges_of(&[]).is_err());
+        assert!(ranges_of(&vec![ids[0].clone(); IDS_MAX + 1]).is_err());
+    }
+}

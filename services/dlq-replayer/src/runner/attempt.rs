@@ -1,0 +1,363 @@
+//! One go at a job: a producer, a position, and transactions until the ranges end.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kafka_io::{
+    Class, NextOffset, Outgoing, TransactionError, TransactionalOptions, TransactionalProducer,
+    reader::{BorrowedView, Ended as ReadEnded, Range, Reader},
+};
+
+use super::{Ended, Lessons, Runner, outgoing};
+use crate::{
+    Error, Job, LetterId, Progress, Status,
+    cluster::{Cluster, now_ms, part},
+    letter::Letter,
+    progress::Meter,
+    scan::{Decision, History, Scan},
+    state::{self, Happened},
+};
+
+/// Records of one transaction, at most.
+const BATCH_RECORDS: usize = 1000;
+/// Bytes of one transaction, at most, within one record.
+const BATCH_BYTES: usize = 4 << 20;
+/// How long a transaction may stay open while records come.
+const BATCH_TIME: Duration = Duration::from_millis(500);
+/// Records passed without a transaction, at most: a resumption looks at them again.
+const PASSED_MAX: usize = 50_000;
+/// How often the job's record says that its runner lives.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// The most one call to the brokers may take.
+const CALL: Duration = Duration::from_secs(45);
+/// The most one go may take; a job that takes longer goes on in the next.
+const GO: Duration = Duration::from_secs(24 * 3600);
+/// The most failed letters a job's record names.
+const FAILED_MAX: usize = 100;
+
+type Place = (String, i32);
+
+pub(super) struct Attempt<'a> {
+    runner: &'a Runner,
+    reader: &'a Reader,
+    job: Job,
+    out: Out,
+    /// The next offset of each partition: as committed when this go began, then as passed.
+    done: HashMap<Place, i64>,
+    next: BTreeMap<Place, i64>,
+    /// Lanes by dead-letter topic.
+    lanes: HashMap<String, Option<Arc<str>>>,
+    quarantine: Arc<str>,
+}
+
+/// The producer with its open transaction.
+struct Out {
+    producer: TransactionalProducer,
+    open: bool,
+    /// The letters of the open transaction, in the order of sending, with what was decided.
+    sent: Vec<(LetterId, Decision)>,
+    bytes: usize,
+    passed: usize,
+    since: Instant,
+    heartbeat: Instant,
+}
+
+/// Records a new job and that somebody wants it, in one transaction.
+pub(crate) fn record_start(cluster: &Cluster, job: &Job) -> Result<(), Error> {
+    let mut producer = producer(cluster, job)?;
+    producer.begin()?;
+    producer.send(&state::kept(&cluster.names, job), CALL)?;
+    producer.send(&state::audited(&cluster.names, job, Happened::ReplayStarted), CALL)?;
+    producer.flush_and_await(CALL)?;
+    let deadline = Instant::now() + CALL;
+    Ok(producer.commit(|| Instant::now() < deadline)?)
+}
+
+fn producer(cluster: &Cluster, job: &Job) -> Result<TransactionalProducer, Error> {
+    let id = format!("{}{}", cluster.names.prefix(), job.id.group());
+    let producer = TransactionalProducer::new(&cluster.kafka, &TransactionalOptions::new(id))?;
+    let deadline = Instant::now() + CALL;
+    loop {
+        match producer.init(Duration::from_secs(10)) {
+            Err(error) if error.class == Class::Retriable && Instant::now() < deadline => {}
+            done => return done.map(|()| producer).map_err(Error::from),
+        }
+    }
+}
+
+impl<'a> Attempt<'a> {
+    /// Takes the job over: whatever another runner had open is ended before its position is read.
+    pub(super) fn open(runner: &'a Runner, reader: &'a Reader, mut job: Job) -> Result<Self, Error> {
+        let producer = producer(&runner.cluster, &job)?;
+        let places: Vec<Place> =
+            job.ranges.iter().map(|range| (range.topic.clone(), range.partition)).collect();
+        let committed = reader.committed(&job.id.group(), &places)?;
+        let done = committed.into_iter().filter_map(|(place, next)| Some((place, next?)));
+        job.runner.clone_from(&runner.name);
+        let now = Instant::now();
+        Ok(Self {
+            runner,
+            reader,
+            out: Out {
+                producer,
+                open: false,
+                sent: Vec::new(),
+                bytes: 0,
+                passed: 0,
+                since: now,
+                heartbeat: now,
+            },
+            done: done.collect(),
+            next: BTreeMap::new(),
+            lanes: HashMap::new(),
+            quarantine: runner.cluster.names.quarantine().into(),
+            job,
+        })
+    }
+
+    pub(super) fn run(
+        mut self,
+        history: &History,
+        lessons: &mut Lessons,
+        told: &mut dyn FnMut(&Progress),
+    ) -> Result<Ended, Error> {
+        self.check_lanes()?;
+        self.claim()?;
+        let job = self.job.clone();
+        let mut scan = Scan::new(&job, history);
+        let mut meter = Meter::new(&job.ranges);
+        let ranges: Vec<Range> = job.ranges.iter().map(|r| part(r, r.from, r.to)).collect();
+        let mut failed = None;
+        let reader = self.reader;
+        let ended = reader.read(&ranges, Instant::now() + GO, |view| {
+            match self.take(view, &mut scan, lessons) {
+                Ok(()) => {}
+                Err(error) => {
+                    failed = Some(error);
+                    return ControlFlow::Break(());
+                }
+            }
+            if meter.passed(view.topic(), view.partition(), view.offset() + 1) {
+                told(&meter.progress(scan.counts));
+            }
+            match self.runner.stop.is_cancelled() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        match ended {
+            ReadEnded::Complete => {
+                let job = self.finish(&scan, lessons)?;
+                told(&meter.complete(scan.counts));
+                Ok(Ended::Done(Box::new(job)))
+            }
+            ReadEnded::Stopped => self.commit(&scan, lessons).map(|()| Ended::Stopped),
+            ReadEnded::Deadline { .. } => {
+                self.commit(&scan, lessons)?;
+                Err(Error::TooSlow("replay the dead letters"))
+            }
+        }
+    }
+
+    /// Refuses to begin where a lane is missing: its letters would be waited for in vain.
+    fn check_lanes(&mut self) -> Result<(), Error> {
+        let topics = self.reader.topics()?;
+        let mut needed = vec![self.runner.cluster.names.audit()];
+        for range in self.job.ranges.clone() {
+            needed.extend(self.lane(&range.topic, None).map(|lane| lane.to_string()));
+        }
+        match needed.into_iter().find(|name| topics.iter().all(|topic| topic.name != *name)) {
+            Some(missing) => Err(Error::NoTopic(missing)),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes this runner's name to the job, so that nobody takes it for abandoned.
+    fn claim(&mut self) -> Result<(), Error> {
+        self.begin()?;
+        self.send_job()?;
+        self.commit_open()
+    }
+
+    fn take(
+        &mut self,
+        view: &BorrowedView<'_>,
+        scan: &mut Scan<'_>,
+        lessons: &mut Lessons,
+    ) -> Result<(), Error> {
+        let letter = Letter::of(view, &self.runner.cluster.names);
+        let decision = scan.decide(&letter);
+        let place = self.done.iter().find(|((topic, partition), _)| {
+            *partition == letter.partition && topic == letter.topic
+        });
+        if place.is_some_and(|(_, done)| letter.offset < *done) {
+            return Ok(());
+        }
+        match decision {
+            Decision::Republish | Decision::Quarantine => {
+                self.put(view, &letter, decision, scan, lessons)?;
+            }
+            Decision::Leave | Decision::Double | Decision::ReplayedBefore => {}
+        }
+        self.pass(&letter);
+        if self.is_due(lessons) { self.commit(scan, lessons) } else { Ok(()) }
+    }
+
+    /// Sends a letter where it belongs, unless it can't be sent.
+    fn put(
+        &mut self,
+        view: &BorrowedView<'_>,
+        letter: &Letter<'_>,
+        decision: Decision,
+        scan: &mut Scan<'_>,
+        lessons: &mut Lessons,
+    ) -> Result<(), Error> {
+        let id = letter.id();
+        let lane = self.lane(letter.topic, Some(letter));
+        let (Some(lane), false) = (lane, lessons.refused.contains(&id)) else {
+            scan.failed(decision);
+            if self.job.failed.len() < FAILED_MAX && !self.job.failed.contains(&id) {
+                self.job.failed.push(id);
+            }
+            return Ok(());
+        };
+        let (record, now) = (view.to_record(), now_ms());
+        let outgoing = match decision {
+            Decision::Quarantine => outgoing::quarantined(record, &self.quarantine, &self.job, now),
+            _ => outgoing::replayed(record, &lane, &self.job, now),
+        };
+        self.begin()?;
+        self.out.bytes += outgoing.bytes();
+        self.out.sent.push((id, decision));
+        self.send(&outgoing, lessons)
+    }
+
+    fn pass(&mut self, letter: &Letter<'_>) {
+        self.out.passed += 1;
+        let next = letter.offset + 1;
+        let known = self.next.iter_mut().find(|((topic, partition), _)| {
+            *partition == letter.partition && topic == letter.topic
+        });
+        match known {
+            Some((_, known)) => *known = next,
+            None => drop(self.next.insert((letter.topic.to_owned(), letter.partition), next)),
+        }
+    }
+
+    fn is_due(&self, lessons: &Lessons) -> bool {
+        let out = &self.out;
+        let full = out.sent.len() >= BATCH_RECORDS
+            || out.bytes >= BATCH_BYTES
+            || out.passed >= PASSED_MAX
+            || (lessons.one_at_a_time && !out.sent.is_empty());
+        // The clock is asked for every sixty-fourth record only.
+        full || (out.passed.is_multiple_of(64)
+            && ((out.open && out.since.elapsed() >= BATCH_TIME)
+                || out.heartbeat.elapsed() >= HEARTBEAT))
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        if !self.out.open {
+            self.out.producer.begin()?;
+            self.out.open = true;
+            self.out.since = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, outgoing: &Outgoing, lessons: &mut Lessons) -> Result<(), Error> {
+        let sent = self.out.producer.send(outgoing, CALL);
+        sent.map_err(|error| self.learn(error, lessons))
+    }
+
+    /// Commits what was sent together with how far the ranges were passed.
+    fn commit(&mut self, scan: &Scan<'_>, lessons: &mut Lessons) -> Result<(), Error> {
+        self.job.counts = scan.counts;
+        self.begin()?;
+        if self.out.heartbeat.elapsed() >= HEARTBEAT {
+            self.send_job()?;
+        }
+        let flushed = self.out.producer.flush_and_await(CALL);
+        flushed.map_err(|error| self.learn(error, lessons))?;
+        self.runner.hook.hit("replay.after_flush");
+        self.commit_open()
+    }
+
+    fn finish(&mut self, scan: &Scan<'_>, lessons: &mut Lessons) -> Result<Job, Error> {
+        for range in &self.job.ranges {
+            self.next.insert((range.topic.clone(), range.partition), range.to);
+        }
+        let now = now_ms();
+        self.job.status = Status::Done;
+        self.job.finished_ms = Some(now);
+        self.job.counts = scan.counts;
+        self.begin()?;
+        self.send_job()?;
+        let names = &self.runner.cluster.names;
+        let audited = state::audited(names, &self.job, Happened::ReplayFinished);
+        self.out.producer.send(&audited, CALL)?;
+        self.commit(scan, lessons)?;
+        Ok(self.job.clone())
+    }
+
+    fn send_job(&mut self) -> Result<(), Error> {
+        self.job.updated_ms = now_ms();
+        self.out.producer.send(&state::kept(&self.runner.cluster.names, &self.job), CALL)?;
+        self.out.heartbeat = Instant::now();
+        Ok(())
+    }
+
+    fn commit_open(&mut self) -> Result<(), Error> {
+        let producer = &self.out.producer;
+        producer.flush_and_await(CALL)?;
+        if !self.next.is_empty() {
+            let next = self.next.iter().map(|((topic, partition), next)| NextOffset {
+                topic,
+                partition: *partition,
+                next: *next,
+            });
+            self.reader.send_offsets(producer, next)?;
+            self.runner.hook.hit("replay.after_send_offsets");
+        }
+        let deadline = Instant::now() + CALL;
+        producer.commit(|| Instant::now() < deadline)?;
+        self.runner.hook.hit("replay.after_commit");
+        self.next.clear();
+        let out = &mut self.out;
+        (out.open, out.bytes, out.passed) = (false, 0, 0);
+        out.sent.clear();
+        Ok(())
+    }
+
+    /// Remembers which record Kafka refuses, so that the next go leaves it out.
+    fn learn(&mut self, error: TransactionError, lessons: &mut Lessons) -> Error {
+        if error.poisoned || error.record.is_some() {
+            match (error.record.and_then(|at| self.out.sent.get(at)), &self.out.sent[..]) {
+                (Some((id, _)), _) | (None, [(id, _)]) => drop(lessons.refused.insert(id.clone())),
+                (None, _) => lessons.one_at_a_time = true,
+            }
+        }
+        error.into()
+    }
+
+    /// Returns the lane of a topic's letters, or of one letter whose topic does not tell.
+    fn lane(&mut self, topic: &str, letter: Option<&Letter<'_>>) -> Option<Arc<str>> {
+        let names = &self.runner.cluster.names;
+        if let Some(known) = self.lanes.get(topic) {
+            return known.clone();
+        }
+        let of_topic = Letter { topic, ..Letter::default() }.lane(names).map(Arc::from);
+        if of_topic.is_some() {
+            self.lanes.insert(topic.to_owned(), of_topic.clone());
+            return of_topic;
+        }
+        letter.and_then(|letter| letter.lane(names)).map(Arc::from)
+    }
+}

@@ -1,0 +1,109 @@
+//! Jobs as they are kept in `ctl.state`, and what is told of them in `ctl.audit`.
+
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
+
+use kafka_io::{
+    Outgoing,
+    reader::{Ended, Range, Reader},
+};
+use serde::Serialize;
+use wire::topics::Names;
+
+use crate::{
+    Counts, Error, Job, JobId,
+    cluster::{Cluster, deadline, now_ms},
+};
+
+/// What a job's key begins with; other commands keep their state in the same topic.
+const KEY_PREFIX: &str = "replay/";
+
+/// Reads every job there is.
+pub(crate) fn jobs(cluster: &Cluster, reader: &Reader) -> Result<Vec<Job>, Error> {
+    let topic = cluster.names.state();
+    let found = reader.topics()?.into_iter().find(|t| t.name == topic);
+    let partitions = found.ok_or_else(|| Error::NoTopic(topic.clone()))?.partitions;
+    let range = |partition| Range { topic: topic.clone(), partition, from: 0, to: i64::MAX };
+    let ranges: Vec<Range> = (0..partitions).map(range).collect();
+    let mut jobs = BTreeMap::new();
+    let ended = reader.read(&ranges, deadline(), |view| {
+        let key = view.key().and_then(|key| std::str::from_utf8(key).ok());
+        if let Some(id) = key.and_then(|key| key.strip_prefix(KEY_PREFIX)) {
+            match view.value() {
+                Some(value) => keep(&mut jobs, id, value),
+                None => drop(jobs.remove(id)),
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    match ended {
+        Ended::Complete | Ended::Stopped => Ok(jobs.into_values().collect()),
+        Ended::Deadline { .. } => Err(Error::TooSlow("read the replay jobs")),
+    }
+}
+
+fn keep(jobs: &mut BTreeMap<String, Job>, id: &str, value: &[u8]) {
+    match serde_json::from_slice::<Job>(value) {
+        Ok(job) => drop(jobs.insert(id.to_owned(), job)),
+        Err(error) => tracing::warn!(job = id, %error, "a replay job's record is not understood"),
+    }
+}
+
+/// Reads one job.
+pub(crate) fn job(cluster: &Cluster, reader: &Reader, id: &JobId) -> Result<Job, Error> {
+    let found = jobs(cluster, reader)?.into_iter().find(|job| job.id == *id);
+    found.ok_or_else(|| Error::NoSuchJob(id.clone()))
+}
+
+/// Returns the record that keeps a job as it is now.
+pub(crate) fn kept(names: &Names, job: &Job) -> Outgoing {
+    let value = serde_json::to_vec(job).expect("a job is made of texts and numbers");
+    record(names.state(), format!("{KEY_PREFIX}{}", job.id), value)
+}
+
+/// What happened to a job, for the audit.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Happened {
+    ReplayStarted,
+    ReplayFinished,
+}
+
+#[derive(Serialize)]
+struct Audit<'a> {
+    what: Happened,
+    at: String,
+    by: &'a str,
+    job: &'a JobId,
+    choice: &'a crate::Choice,
+    again: bool,
+    replays_max: u32,
+    counts: Counts,
+}
+
+/// Returns the audit's record of what happened to a job.
+pub(crate) fn audited(names: &Names, job: &Job, what: Happened) -> Outgoing {
+    let audit = Audit {
+        what,
+        at: wire::headers::rfc3339(now_ms()),
+        by: &job.by,
+        job: &job.id,
+        choice: &job.choice,
+        again: job.again,
+        replays_max: job.replays_max,
+        counts: job.counts,
+    };
+    let value = serde_json::to_vec(&audit).expect("an audit is made of texts and numbers");
+    record(names.audit(), job.id.to_string(), value)
+}
+
+fn record(topic: String, key: String, value: Vec<u8>) -> Outgoing {
+    let headers = vec![("content-type".to_owned(), "application/json".into())];
+    Outgoing {
+        topic: Arc::from(topic),
+        partition: None,
+        key: Some(key.into()),
+        value: Some(value.into()),
+        headers,
+        timestamp_ms: None,
+    }
+}

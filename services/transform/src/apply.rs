@@ -1,0 +1,127 @@
+//! What the routes of a source make of one event: pure.
+//!
+//! Routes do not touch each other: what fails for one goes on for the others.
+
+use bytes::Bytes;
+use domain::{dead_letter::Reason, time::UnixMillis};
+use kafka_io::Outgoing;
+use mapping::{Event, Failed, Input, Mapped, Request};
+use wire::{Delivery, Envelope};
+
+use crate::{
+    deliveries,
+    plan::{Lane, Route},
+};
+
+/// What one route made of an event that it wanted.
+pub(crate) enum Made {
+    /// For each destination, in the route's order.
+    Deliveries(Vec<Delivery>),
+    /// The mapping ended with `abort`.
+    Filtered,
+    Failed(Failed),
+}
+
+/// A decoded event, its body apart so that routes can share it.
+pub(crate) struct Opened {
+    pub(crate) envelope: Envelope,
+    pub(crate) body: Bytes,
+    /// What it is ordered by where a mapping says nothing else.
+    pub(crate) key: Bytes,
+}
+
+impl Opened {
+    /// Takes the envelope apart; a record without a key is ordered by its event's id.
+    pub(crate) fn new(mut envelope: Envelope, key: Option<&Bytes>) -> Self {
+        let body = Bytes::from(std::mem::take(&mut envelope.body));
+        let key = key.cloned().unwrap_or_else(|| Bytes::from(envelope.event_id.clone()));
+        Self { envelope, body, key }
+    }
+
+    /// Returns the headers as programs see them.
+    pub(crate) fn headers(&self) -> Vec<(&str, &str)> {
+        let each = self.envelope.http_headers.iter();
+        each.map(|header| (header.name.as_str(), header.value.as_str())).collect()
+    }
+
+    /// Returns the event as programs see it.
+    pub(crate) fn event<'a>(&'a self, headers: &'a [(&'a str, &'a str)]) -> Event<'a> {
+        let envelope = &self.envelope;
+        Event {
+            id: &envelope.event_id,
+            source: &envelope.source,
+            event_type: &envelope.event_type,
+            subject: envelope.subject.as_deref(),
+            time_ms: envelope.time_ms,
+            received_ms: envelope.received_ms,
+            correlation_id: &envelope.correlation_id,
+            content_type: &envelope.content_type,
+            headers,
+            body: &self.body,
+        }
+    }
+}
+
+/// Applies one route; `None` where its condition does not want the event.
+///
+/// The second value is what the deliveries are ordered by.
+pub(crate) fn apply(
+    route: &Route,
+    opened: &Opened,
+    input: &Input<'_>,
+    now: UnixMillis,
+) -> Option<(Made, Bytes)> {
+    let nothing = || opened.key.clone();
+    match route.catalog.when.as_ref().map(|when| when.matches(input)) {
+        Some(Ok(false)) => return None,
+        Some(Err(failed)) => return Some((Made::Failed(failed), nothing())),
+        Some(Ok(true)) | None => {}
+    }
+    let request = match route.catalog.map.as_ref().map(|map| map.map(input)) {
+        Some(Ok(Mapped::Request(request))) => request,
+        Some(Ok(Mapped::Filtered)) => return Some((Made::Filtered, nothing())),
+        Some(Err(failed)) => return Some((Made::Failed(failed), nothing())),
+        None => deliveries::unchanged(&opened.envelope.content_type, opened.body.clone()),
+    };
+    Some(fan_out(route, opened, request, now))
+}
+
+fn fan_out(route: &Route, opened: &Opened, mut request: Request, now: UnixMillis) -> (Made, Bytes) {
+    let key = request.key.take().map_or_else(|| opened.key.clone(), Bytes::from);
+    let request = deliveries::recorded(request);
+    let build =
+        |lane: &Lane, request| deliveries::build(&opened.envelope, route, lane, request, now);
+    let mut made = Vec::with_capacity(route.lanes.len());
+    if let Some((last, others)) = route.lanes.split_last() {
+        made.extend(others.iter().map(|lane| build(lane, request.clone())));
+        made.push(build(last, request));
+    }
+    (Made::Deliveries(made), key)
+}
+
+/// Encodes a delivery for its lane; one that its topic would not take is no result.
+pub(crate) fn encode(
+    lane: &Lane,
+    delivery: &Delivery,
+    key: &Bytes,
+    headers: wire::headers::Headers,
+) -> Result<Outgoing, Failed> {
+    let invalid = |message: String| Failed { reason: Reason::InvalidResult, message };
+    let value = wire::encode(delivery, lane.schema_id).map_err(|e| invalid(e.to_string()))?;
+    let outgoing = Outgoing {
+        topic: lane.topic.clone(),
+        partition: None,
+        key: Some(key.clone()),
+        value: Some(value),
+        headers,
+        timestamp_ms: None,
+    };
+    let bytes = outgoing.bytes();
+    if bytes > lane.record_bytes_max {
+        let (topic, max) = (&lane.topic, lane.record_bytes_max);
+        return Err(invalid(format!(
+            "the delivery has {bytes} bytes and {topic} takes {max}: make the mapping's result smaller, or raise the topic's max.message.bytes"
+        )));
+    }
+    Ok(outgoing)
+}

@@ -1,0 +1,364 @@
+//! The time between the opening and the closing of one consumer: fills lanes, commits, answers rebalances.
+//!
+//! Nothing here waits for a lane: one that is to be let go is looked at again and again while the others flow on.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::Lane;
+use super::driver::Driver;
+use super::lane::{Feed, lane};
+use crate::consumer::{Event, Group, GroupError, Partition};
+
+/// Records that one lane is given before the next has its turn.
+const TURN: usize = 256;
+/// Limit of a commit that is waited for.
+const COMMIT: Duration = Duration::from_secs(5);
+/// Pause after a commit that failed.
+const COMMIT_AGAIN: Duration = Duration::from_millis(200);
+/// Kept of the time to stop for the last commit and for leaving the group.
+const LEAVING: Duration = Duration::from_millis(1500);
+const IDLE: Duration = Duration::from_secs(1);
+
+pub(super) enum End {
+    Stopped(Result<(), GroupError>),
+    /// A new consumer may do better.
+    Again,
+}
+
+/// Partitions that are let go as soon as their lanes are dropped, or at the deadline.
+struct Leaving {
+    partitions: Vec<Partition>,
+    deadline: Instant,
+}
+
+pub(super) struct Session<'a> {
+    group: Group,
+    driver: &'a mut Driver,
+    feeds: BTreeMap<Partition, Feed>,
+    /// Lanes for which the service has not made room yet.
+    unclaimed: VecDeque<Lane>,
+    leaving: Option<Leaving>,
+    /// Rebalances that came while partitions were being let go.
+    events: VecDeque<Event>,
+    /// When the positions changed since the last commit are to be committed.
+    commit_at: Option<Instant>,
+    window_bytes: usize,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(group: Group, driver: &'a mut Driver) -> Self {
+        let window_bytes = group.lane_bytes();
+        Self {
+            group,
+            driver,
+            feeds: BTreeMap::new(),
+            unclaimed: VecDeque::new(),
+            leaving: None,
+            events: VecDeque::new(),
+            commit_at: None,
+            window_bytes,
+        }
+    }
+
+    pub(super) fn run(mut self) -> End {
+        loop {
+            if let Some(deadline) = self.driver.shared.stop_by() {
+                return End::Stopped(self.stop(deadline));
+            }
+            if let Some(topics) = self.driver.shared.new_topics() {
+                self.driver.group.topics.clone_from(&topics);
+                if let Err(why) = self.group.set_topics(topics) {
+                    tracing::error!(%why, "topics not changed");
+                }
+            }
+            let busy = match self.step() {
+                Ok(busy) => busy,
+                Err(_) => return self.give_up(),
+            };
+            if !busy {
+                self.group.wait(self.patience());
+            }
+        }
+    }
+
+    /// Does what can be done now; true when there may be more at once.
+    fn step(&mut self) -> Result<bool, GroupError> {
+        self.listen()?;
+        self.let_go_when_drained(false)?;
+        self.hand_out_lanes();
+        let busy = self.fill()?;
+        self.note_commits();
+        self.commit_when_due();
+        Ok(busy)
+    }
+
+    fn listen(&mut self) -> Result<(), GroupError> {
+        let event = self.group.event();
+        let now = match event {
+            Event::Nothing => None,
+            Event::Broken(why) => return Err(why),
+            Event::Lost(_) => Some(event),
+            _ if self.leaving.is_some() || !self.events.is_empty() => {
+                self.events.push_back(event);
+                None
+            }
+            _ => Some(event),
+        };
+        let next = now.or_else(|| if self.leaving.is_none() { self.events.pop_front() } else { None });
+        match next {
+            Some(Event::Assigned(partitions)) => self.begin(&partitions),
+            Some(Event::Revoked(partitions)) => {
+                self.begin_to_leave(partitions);
+                Ok(())
+            }
+            Some(Event::Lost(partitions)) => self.lose(&partitions),
+            Some(Event::Broken(why)) => Err(why),
+            Some(Event::Nothing | Event::Record(_)) | None => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, partitions: &[Partition]) -> Result<(), GroupError> {
+        self.group.assign(partitions)?;
+        self.window_bytes = self.group.lane_bytes();
+        for partition in partitions {
+            self.driver.shared.tracker.lock().begin(partition);
+            let (feed, lane) = lane(partition, self.driver.options.window_records + TURN, &self.driver.shared.wake);
+            self.feeds.insert(partition.clone(), feed);
+            self.unclaimed.push_back(lane);
+        }
+        Ok(())
+    }
+
+    /// Closes lanes that another member gets; they are let go when what is in flight is done.
+    fn begin_to_leave(&mut self, partitions: Vec<Partition>) {
+        (self.driver.group.hook)("kafka.during_revoke");
+        self.close(&partitions);
+        let deadline = Instant::now() + self.driver.group.drain_budget();
+        self.leaving = Some(Leaving { partitions, deadline });
+    }
+
+    fn close(&mut self, partitions: &[Partition]) {
+        for partition in partitions {
+            if let Some(feed) = self.feeds.get_mut(partition) {
+                feed.close();
+            }
+            self.unclaimed.retain(|lane| lane.partition != *partition);
+        }
+    }
+
+    /// Lets partitions go that another member owns already: nothing of theirs can be committed.
+    fn lose(&mut self, partitions: &[Partition]) -> Result<(), GroupError> {
+        self.close(partitions);
+        self.end(partitions);
+        if let Some(leaving) = &mut self.leaving {
+            leaving.partitions.retain(|partition| !partitions.contains(partition));
+            if leaving.partitions.is_empty() {
+                self.leaving = None;
+            }
+        }
+        self.group.unassign(partitions)
+    }
+
+    /// Passes over whatever completes from now on.
+    fn end(&mut self, partitions: &[Partition]) {
+        let mut tracker = self.driver.shared.tracker.lock();
+        for partition in partitions {
+            tracker.end(partition);
+            self.feeds.remove(partition);
+        }
+    }
+
+    /// Commits and lets go what is drained, or what has had its time; all of it at once when `now`.
+    fn let_go_when_drained(&mut self, now: bool) -> Result<(), GroupError> {
+        let Some(leaving) = self.leaving.take() else { return Ok(()) };
+        let late = now || Instant::now() >= leaving.deadline;
+        let in_flight = leaving.partitions.iter().filter(|partition| !self.is_drained(partition)).count();
+        if in_flight > 0 && !late {
+            self.leaving = Some(leaving);
+            return Ok(());
+        }
+        if in_flight > 0 {
+            tracing::warn!(in_flight, "partitions let go with records in flight; another member repeats them");
+        }
+        let committed = self.commit_and_wait(COMMIT);
+        if !committed {
+            tracing::warn!("positions not committed in time; another member repeats what was completed");
+        }
+        (self.driver.group.hook)("kafka.after_revoke_commit");
+        self.end(&leaving.partitions);
+        self.group.unassign(&leaving.partitions)
+    }
+
+    fn is_drained(&self, partition: &Partition) -> bool {
+        self.feeds.get(partition).is_none_or(Feed::is_gone)
+    }
+
+    fn hand_out_lanes(&mut self) {
+        while let Some(lane) = self.unclaimed.pop_front() {
+            if let Err(back) = self.driver.lanes.try_send(lane) {
+                self.unclaimed.push_front(back.into_inner());
+                break;
+            }
+        }
+    }
+
+    /// Gives every lane with room what its partition holds; true when one may have more.
+    fn fill(&mut self) -> Result<bool, GroupError> {
+        let (mut more, mut full) = (false, false);
+        for feed in self.feeds.values().filter(|feed| feed.is_open()) {
+            match fill_one(&mut self.group, self.driver, feed, self.window_bytes)? {
+                Filled::Turn => more = true,
+                Filled::Full => full = true,
+                Filled::Empty => {}
+            }
+        }
+        // Room that was made before the wish to hear of it would be missed, so there is another look.
+        let look_again = full && self.driver.shared.wake_on_room();
+        Ok(more || look_again)
+    }
+
+    fn note_commits(&mut self) {
+        for commit in self.group.commits_ended() {
+            if let Some(why) = &commit.failure {
+                tracing::warn!(why, "offsets not committed, trying again");
+                self.commit_at = Some(Instant::now() + COMMIT_AGAIN);
+            }
+            for (topic, partition, next) in commit.positions {
+                self.group.settled(&topic, partition, next);
+                let Some(at) = self.feeds.keys().find(|at| at.partition == partition && at.topic == topic) else {
+                    continue;
+                };
+                self.driver.shared.tracker.lock().committed(at, next);
+            }
+        }
+    }
+
+    fn commit_when_due(&mut self) {
+        let now = Instant::now();
+        let completions = self.driver.shared.completions();
+        if completions > 0 && self.commit_at.is_none() {
+            self.commit_at = Some(now + self.driver.options.commit_every);
+        }
+        let due = self.commit_at.is_some_and(|at| now >= at) || completions >= self.driver.options.commit_completions;
+        if due && self.group.commits_open() == 0 {
+            self.commit();
+        }
+    }
+
+    fn commit(&mut self) {
+        self.commit_at = None;
+        self.driver.shared.forget_completions();
+        let positions = self.driver.shared.tracker.lock().uncommitted();
+        if positions.is_empty() {
+            return;
+        }
+        (self.driver.group.hook)("kafka.before_commit");
+        if let Err(why) = self.group.commit(&positions) {
+            tracing::warn!(%why, "offsets not committed, trying again");
+            self.commit_at = Some(Instant::now() + COMMIT_AGAIN);
+        }
+    }
+
+    /// Commits everything that is completed; false when that was not possible in time.
+    fn commit_and_wait(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let answered = self.group.await_commits(left);
+            self.note_commits();
+            if self.driver.shared.tracker.lock().uncommitted().is_empty() {
+                return true;
+            }
+            if !answered || left.is_zero() {
+                return false;
+            }
+            self.commit();
+            if self.group.commits_open() == 0 {
+                self.driver.shared.wake.wait(COMMIT_AGAIN.min(left));
+            }
+        }
+    }
+
+    /// Time until something is due.
+    fn patience(&self) -> Duration {
+        let now = Instant::now();
+        let commit = self.commit_at.filter(|_| self.group.commits_open() == 0);
+        let dues = [commit, self.leaving.as_ref().map(|leaving| leaving.deadline)];
+        let next = dues.into_iter().flatten().min();
+        next.map_or(IDLE, |next| next.saturating_duration_since(now).min(IDLE))
+    }
+
+    /// Drains all lanes, commits, and leaves the group, before `deadline` where it can.
+    fn stop(mut self, deadline: Instant) -> Result<(), GroupError> {
+        let all: Vec<Partition> = self.feeds.keys().cloned().collect();
+        self.unclaimed.clear();
+        self.close(&all);
+        let drained_by = deadline.checked_sub(LEAVING).unwrap_or(deadline);
+        while all.iter().any(|partition| !self.is_drained(partition)) && Instant::now() < drained_by {
+            if let Event::Lost(partitions) = self.group.event() {
+                self.end(&partitions);
+            }
+            self.note_commits();
+            self.commit_when_due();
+            self.group.wait(self.patience().min(drained_by.saturating_duration_since(Instant::now())));
+        }
+        let in_flight = all.iter().filter(|partition| !self.is_drained(partition)).count();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let committed = self.commit_and_wait(left.min(COMMIT));
+        self.end(&all);
+        let closed = self.group.close(deadline.saturating_duration_since(Instant::now()));
+        match (in_flight, committed) {
+            (0, true) => closed,
+            (0, false) => Err(GroupError::new("commit the last offsets", "no answer in time; they are repeated")),
+            _ => Err(GroupError::new("drain", format!("{in_flight} partitions had records in flight; they are repeated"))),
+        }
+    }
+
+    /// Leaves a consumer that is of no more use. What completed is committed if the group still takes it.
+    fn give_up(mut self) -> End {
+        let all: Vec<Partition> = self.feeds.keys().cloned().collect();
+        self.unclaimed.clear();
+        self.close(&all);
+        self.commit_and_wait(COMMIT / 2);
+        self.end(&all);
+        if let Err(why) = self.group.close(COMMIT) {
+            tracing::warn!(%why, "broken consumer not closed");
+        }
+        End::Again
+    }
+}
+
+/// Why a lane is given no more for now.
+enum Filled {
+    /// It had its turn.
+    Turn,
+    /// Its window is full.
+    Full,
+    /// Its partition holds nothing.
+    Empty,
+}
+
+fn fill_one(group: &mut Group, driver: &Driver, feed: &Feed, window_bytes: usize) -> Result<Filled, GroupError> {
+    let dropped = || GroupError::new("hand out records", format!("the lane of {} was dropped", feed.partition));
+    if feed.is_gone() {
+        return Err(dropped());
+    }
+    let mut taken = 0;
+    while group.is_ready(&feed.partition) {
+        let held = driver.shared.tracker.lock().held(&feed.partition);
+        if held.records >= driver.options.window_records || held.bytes >= window_bytes {
+            return Ok(Filled::Full);
+        }
+        if taken == TURN {
+            return Ok(Filled::Turn);
+        }
+        let Some(record) = group.take(&feed.partition) else { continue };
+        driver.shared.tracker.lock().delivered(&feed.partition, record.offset, record.bytes());
+        taken += 1;
+        if !feed.send(record) {
+            return Err(dropped());
+        }
+    }
+    Ok(Filled::Empty)
+}
