@@ -5,6 +5,7 @@
 //! A [`Group`] that says [`Event::Broken`] is closed and a new one opened.
 
 mod context;
+mod health;
 mod native;
 mod owned;
 mod start;
@@ -18,8 +19,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, RebalanceProtocol};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::Offset;
 use tokio::sync::watch;
 
@@ -27,11 +26,10 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::record::Record;
 
-pub(crate) use context::GroupContext;
 pub(crate) use context::Committed;
+pub(crate) use context::GroupContext;
 use context::Rebalance;
 use owned::{Owned, Owners};
-use status::Trouble;
 pub use status::{GroupOptions, Hook, Loss, Partition, Status};
 pub(crate) use wake::Wake;
 use watchdog::Watchdog;
@@ -100,19 +98,10 @@ pub(crate) struct Group {
 
 impl Group {
     /// Joins the group. Asks the cluster for the number of partitions first, and waits up to 2 s for the answer.
+    /// Events of the consumer wake `wake` as well.
     ///
     /// # Errors
     /// The setting that librdkafka refuses.
-    pub(crate) fn open(
-        config: &Config,
-        options: &GroupOptions,
-        metrics: &Metrics,
-        status: &watch::Sender<Status>,
-    ) -> Result<Self, GroupError> {
-        Self::open_waking(config, options, metrics, status, Arc::new(Wake::default()))
-    }
-
-    /// Joins the group; events of the consumer wake `wake` as well.
     pub(crate) fn open_waking(
         config: &Config,
         options: &GroupOptions,
@@ -485,99 +474,6 @@ impl Group {
             (Ok(()), false) => {
                 Err(GroupError::new(DOING, format!("not done in {} ms", limit.as_millis())))
             }
-        }
-    }
-
-    /// Judges an error that the consumer handed out; most mend themselves.
-    fn failed(&mut self, error: &KafkaError, partition: Option<&Partition>) {
-        if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
-            let reason = self.consumer.context().last_reason().unwrap_or_default();
-            return self.break_with(
-                "fatal",
-                GroupError::new("read as a member of the group", format!("{error} {reason}")),
-            );
-        }
-        match error.rdkafka_error_code() {
-            // The new consumer compares the committed offset with the log's start, and counts what is gone.
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                if let Some(partition) = partition {
-                    let key = (partition.topic.clone(), partition.partition);
-                    self.options.memory.beyond.lock().insert(key);
-                }
-                self.break_with("out_of_range", GroupError::new("read on", error));
-            }
-            // Told to the context as well, with its reason.
-            _ => tracing::debug!(%error, "consumer met an error"),
-        }
-    }
-
-    fn break_with(&mut self, reason: &'static str, why: GroupError) {
-        if self.broken.is_some() {
-            return;
-        }
-        tracing::error!(group = self.options.group_id, %why, "consumer is replaced");
-        self.metrics.rebuilt.with_label_values(&[&*self.options.group_id, reason]).inc();
-        self.status.send_modify(|status| {
-            status.rebuilt += 1;
-            status.joined = false;
-            status.has_problem(Trouble::Connection, why.to_string());
-        });
-        self.broken = Some(why);
-    }
-
-    /// Reads the statistics: lag, positions past the end of a transaction, and whether everything that waits moves.
-    fn look(&mut self, statistics: &Statistics) {
-        self.check_problem(statistics);
-        let now = Instant::now();
-        let mut ahead = Vec::new();
-        for owned in self.owners.iter_mut() {
-            let Some(found) = native::statistics_of(statistics, &owned.partition) else { continue };
-            owned.show_lag(found);
-            if let Some(next) = owned.idle_position(found) {
-                ahead.push((owned.partition.clone(), next));
-            }
-        }
-        // Markers of transactions are no records: without this a position would stay before them, and would look
-        // like a loss once retention removes them.
-        if !ahead.is_empty() && self.commit(&ahead).is_ok() {
-            for (partition, next) in &ahead {
-                self.settled(&partition.topic, partition.partition, *next);
-            }
-        }
-        let silent: Vec<Partition> = self.watchdog.silent(self.owners.looks(statistics), now);
-        if silent.is_empty() {
-            return;
-        }
-        let pairs: Vec<(&str, i32)> = silent.iter().map(|p| (&*p.topic, p.partition)).collect();
-        match native::ends(&self.consumer, &pairs, Offset::End, QUESTION / 2) {
-            Ok(ends) => {
-                if let Some(stalled) = self.watchdog.stalled(&ends, now) {
-                    self.break_with("stalled", stalled);
-                }
-            }
-            Err(why) => tracing::debug!(%why, "end of silent partitions not found"),
-        }
-    }
-
-    /// Looks whether what kept records from flowing is over.
-    fn check_problem(&self, statistics: &Statistics) {
-        if statistics.brokers.values().any(|broker| broker.state == "UP") {
-            self.status.send_if_modified(|status| status.is_rid_of(Trouble::Connection));
-        }
-        let of_topics = { self.status.borrow().trouble == Trouble::Topics };
-        if of_topics && let Ok(missing) = native::missing(&self.consumer, &self.options.topics) {
-            self.status.send_if_modified(|status| match missing.is_empty() {
-                true => status.is_rid_of(Trouble::Topics),
-                false => {
-                    let problem = format!(
-                        "topics missing or not readable: {}; run `millrace topics apply`",
-                        missing.join(", ")
-                    );
-                    let told = status.problem.as_ref() == Some(&problem);
-                    status.has_problem(Trouble::Topics, problem);
-                    !told
-                }
-            });
         }
     }
 

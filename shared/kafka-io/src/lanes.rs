@@ -43,7 +43,11 @@ pub struct LaneOptions {
 impl Default for LaneOptions {
     /// 1,000 records, 20 ms, 500 completions.
     fn default() -> Self {
-        Self { window_records: 1000, commit_every: Duration::from_millis(20), commit_completions: 500 }
+        Self {
+            window_records: 1000,
+            commit_every: Duration::from_millis(20),
+            commit_completions: 500,
+        }
     }
 }
 
@@ -111,7 +115,10 @@ impl Consumer {
         // A second more than the thread was told, so that it can say what it did not manage.
         match tokio::time::timeout(deadline + Duration::from_secs(1), self.ended()).await {
             Ok(result) => result,
-            Err(_) => Err(GroupError::new("stop the consumer", format!("not done in {} ms", deadline.as_millis()))),
+            Err(_) => Err(GroupError::new(
+                "stop the consumer",
+                format!("not done in {} ms", deadline.as_millis()),
+            )),
         }
     }
 

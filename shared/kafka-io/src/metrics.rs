@@ -71,25 +71,17 @@ impl Metrics {
     pub fn new(families: &Families<'_>) -> Self {
         let counters = |name, help, labels: &[&str]| (families.counters)(name, help, labels);
         let gauges = |name, help, labels: &[&str]| (families.gauges)(name, help, labels);
-        let queue = |name, help| gauges(name, help, &[]).with_label_values::<&str>(&[]);
+        let (queue_records, queue_bytes, queue_limit_bytes) = queue(families);
         let possibly = counters(
             "millrace_producer_possibly_written_total",
             "Records refused at their time limit that may have been written all the same",
             &[],
         );
+        let (sent, consumed, operations) = messaging(families);
         Self {
-            sent: counters(
-                "messaging_client_sent_messages_total",
-                "Records acknowledged or refused",
-                LABELS,
-            ),
-            consumed: counters("messaging_client_consumed_messages_total", "Records read", LABELS),
-            operations: (families.histograms)(
-                "messaging_client_operation_duration_seconds",
-                "Time from the call to Kafka's answer",
-                LABELS,
-                SECONDS,
-            ),
+            sent,
+            consumed,
+            operations,
             lag_records: gauges(
                 "millrace_consumer_lag_records",
                 "Records of an assigned partition that are not completed",
@@ -120,15 +112,9 @@ impl Metrics {
                 "Records removed from the log before they were read",
                 &["topic"],
             ),
-            queue_records: queue(
-                "millrace_producer_queue_records",
-                "Records waiting for their acknowledgement",
-            ),
-            queue_bytes: queue(
-                "millrace_producer_queue_bytes",
-                "Bytes waiting for their acknowledgement",
-            ),
-            queue_limit_bytes: queue("millrace_producer_queue_limit_bytes", "Bytes that may wait"),
+            queue_records,
+            queue_bytes,
+            queue_limit_bytes,
             possibly_written: possibly.with_label_values::<&str>(&[]),
         }
     }
@@ -214,4 +200,32 @@ impl Sent {
             self.metrics.operations.with_label_values(&labels),
         )
     }
+}
+
+/// Makes the gauges of the producer's window: records, bytes, and how many bytes may wait.
+fn queue(families: &Families<'_>) -> (IntGauge, IntGauge, IntGauge) {
+    let gauge = |name, help| (families.gauges)(name, help, &[]).with_label_values::<&str>(&[]);
+    (
+        gauge("millrace_producer_queue_records", "Records waiting for their acknowledgement"),
+        gauge("millrace_producer_queue_bytes", "Bytes waiting for their acknowledgement"),
+        gauge("millrace_producer_queue_limit_bytes", "Bytes that may wait"),
+    )
+}
+
+/// Makes the families that the semantic conventions name: sent, read, and how long operations take.
+fn messaging(families: &Families<'_>) -> (IntCounterVec, IntCounterVec, HistogramVec) {
+    let sent = (families.counters)(
+        "messaging_client_sent_messages_total",
+        "Records acknowledged or refused",
+        LABELS,
+    );
+    let consumed =
+        (families.counters)("messaging_client_consumed_messages_total", "Records read", LABELS);
+    let operations = (families.histograms)(
+        "messaging_client_operation_duration_seconds",
+        "Time from the call to Kafka's answer",
+        LABELS,
+        SECONDS,
+    );
+    (sent, consumed, operations)
 }

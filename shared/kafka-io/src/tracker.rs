@@ -15,9 +15,7 @@ use crate::consumer::Partition;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Completed {
     /// The partition holds so much less now.
-    Freed {
-        records: usize,
-    },
+    Freed { records: usize },
     /// The record is not one of this epoch, or was completed before.
     Stale,
 }
@@ -78,7 +76,10 @@ impl Tracker {
     /// Takes note of a record that goes to its lane.
     pub(crate) fn delivered(&mut self, partition: &Partition, offset: i64, bytes: usize) {
         let Some(tracked) = self.get_mut(partition) else { return };
-        debug_assert!(tracked.after_last.is_none_or(|after| offset >= after), "records come in the order of offsets");
+        debug_assert!(
+            tracked.after_last.is_none_or(|after| offset >= after),
+            "records come in the order of offsets"
+        );
         tracked.open.push_back(Entry { offset, bytes, done: false });
         tracked.open_bytes += bytes;
         tracked.first_delivered = tracked.first_delivered.or(Some(offset));
@@ -99,7 +100,8 @@ impl Tracker {
 
     /// Returns what is delivered and not yet committable, a gap's completed followers included.
     pub(crate) fn held(&self, partition: &Partition) -> Held {
-        let held = |tracked: &Tracked| Held { records: tracked.open.len(), bytes: tracked.open_bytes };
+        let held =
+            |tracked: &Tracked| Held { records: tracked.open.len(), bytes: tracked.open_bytes };
         self.get(partition).map(held).unwrap_or_default()
     }
 
@@ -111,7 +113,8 @@ impl Tracker {
                 && tracked.committed.is_none_or(|committed| committed < position)
                 && tracked.moved(position)
             {
-                let partition = Partition { topic: topic.clone(), partition: *partition, epoch: tracked.epoch };
+                let partition =
+                    Partition { topic: topic.clone(), partition: *partition, epoch: tracked.epoch };
                 found.push((partition, position));
             }
         }

@@ -1,3 +1,5 @@
+//! What a request carries, and what it refuses to carry.
+
 use catalog_io::Auth;
 
 use super::*;

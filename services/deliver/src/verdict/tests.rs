@@ -1,3 +1,5 @@
+//! What follows each answer and each failure, as a table.
+
 use std::time::Duration;
 
 use bytes::Bytes;

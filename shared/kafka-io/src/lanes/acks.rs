@@ -64,7 +64,9 @@ impl Shared {
     }
 
     fn complete(&self, partition: &Partition, offset: i64) {
-        let Completed::Freed { records } = self.tracker.lock().completed(partition, offset) else { return };
+        let Completed::Freed { records } = self.tracker.lock().completed(partition, offset) else {
+            return;
+        };
         let before = self.completions.fetch_add(1, Ordering::AcqRel);
         // The first begins the time until the commit; a full lane may be read again.
         let due = before == 0 || before + 1 == self.commit_completions;

@@ -54,7 +54,13 @@ impl Driver {
     }
 
     fn open(&self) -> Result<Group, GroupError> {
-        Group::open_waking(&self.config, &self.group, &self.metrics, &self.status, self.shared.wake.clone())
+        Group::open_waking(
+            &self.config,
+            &self.group,
+            &self.metrics,
+            &self.status,
+            self.shared.wake.clone(),
+        )
     }
 
     fn pause(&self, pause: Duration) {

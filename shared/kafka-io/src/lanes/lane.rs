@@ -46,7 +46,8 @@ pub(super) fn lane(partition: &Partition, capacity: usize, wake: &Arc<Wake>) -> 
     let closing = CancellationToken::new();
     let gone = Arc::new(AtomicBool::new(false));
     let held = Guard { gone: gone.clone(), wake: wake.clone() };
-    let lane = Lane { partition: partition.clone(), records, closing: closing.clone(), _held: held };
+    let lane =
+        Lane { partition: partition.clone(), records, closing: closing.clone(), _held: held };
     (Feed { partition: partition.clone(), records: Some(sender), closing, gone }, lane)
 }
 

@@ -105,7 +105,8 @@ impl<'a> Session<'a> {
             }
             _ => Some(event),
         };
-        let next = now.or_else(|| if self.leaving.is_none() { self.events.pop_front() } else { None });
+        let next =
+            now.or_else(|| if self.leaving.is_none() { self.events.pop_front() } else { None });
         match next {
             Some(Event::Assigned(partitions)) => self.begin(&partitions),
             Some(Event::Revoked(partitions)) => {
@@ -123,7 +124,11 @@ impl<'a> Session<'a> {
         self.window_bytes = self.group.lane_bytes();
         for partition in partitions {
             self.driver.shared.tracker.lock().begin(partition);
-            let (feed, lane) = lane(partition, self.driver.options.window_records + TURN, &self.driver.shared.wake);
+            let (feed, lane) = lane(
+                partition,
+                self.driver.options.window_records + TURN,
+                &self.driver.shared.wake,
+            );
             self.feeds.insert(partition.clone(), feed);
             self.unclaimed.push_back(lane);
         }
@@ -173,17 +178,23 @@ impl<'a> Session<'a> {
     fn let_go_when_drained(&mut self, now: bool) -> Result<(), GroupError> {
         let Some(leaving) = self.leaving.take() else { return Ok(()) };
         let late = now || Instant::now() >= leaving.deadline;
-        let in_flight = leaving.partitions.iter().filter(|partition| !self.is_drained(partition)).count();
+        let in_flight =
+            leaving.partitions.iter().filter(|partition| !self.is_drained(partition)).count();
         if in_flight > 0 && !late {
             self.leaving = Some(leaving);
             return Ok(());
         }
         if in_flight > 0 {
-            tracing::warn!(in_flight, "partitions let go with records in flight; another member repeats them");
+            tracing::warn!(
+                in_flight,
+                "partitions let go with records in flight; another member repeats them"
+            );
         }
         let committed = self.commit_and_wait(COMMIT);
         if !committed {
-            tracing::warn!("positions not committed in time; another member repeats what was completed");
+            tracing::warn!(
+                "positions not committed in time; another member repeats what was completed"
+            );
         }
         (self.driver.group.hook)("kafka.after_revoke_commit");
         self.end(&leaving.partitions);
@@ -226,7 +237,9 @@ impl<'a> Session<'a> {
             }
             for (topic, partition, next) in commit.positions {
                 self.group.settled(&topic, partition, next);
-                let Some(at) = self.feeds.keys().find(|at| at.partition == partition && at.topic == topic) else {
+                let Some(at) =
+                    self.feeds.keys().find(|at| at.partition == partition && at.topic == topic)
+                else {
                     continue;
                 };
                 self.driver.shared.tracker.lock().committed(at, next);
@@ -240,7 +253,8 @@ impl<'a> Session<'a> {
         if completions > 0 && self.commit_at.is_none() {
             self.commit_at = Some(now + self.driver.options.commit_every);
         }
-        let due = self.commit_at.is_some_and(|at| now >= at) || completions >= self.driver.options.commit_completions;
+        let due = self.commit_at.is_some_and(|at| now >= at)
+            || completions >= self.driver.options.commit_completions;
         if due && self.group.commits_open() == 0 {
             self.commit();
         }
@@ -295,13 +309,15 @@ impl<'a> Session<'a> {
         self.unclaimed.clear();
         self.close(&all);
         let drained_by = deadline.checked_sub(LEAVING).unwrap_or(deadline);
-        while all.iter().any(|partition| !self.is_drained(partition)) && Instant::now() < drained_by {
+        while all.iter().any(|partition| !self.is_drained(partition)) && Instant::now() < drained_by
+        {
             if let Event::Lost(partitions) = self.group.event() {
                 self.end(&partitions);
             }
             self.note_commits();
             self.commit_when_due();
-            self.group.wait(self.patience().min(drained_by.saturating_duration_since(Instant::now())));
+            self.group
+                .wait(self.patience().min(drained_by.saturating_duration_since(Instant::now())));
         }
         let in_flight = all.iter().filter(|partition| !self.is_drained(partition)).count();
         let left = deadline.saturating_duration_since(Instant::now());
@@ -310,8 +326,14 @@ impl<'a> Session<'a> {
         let closed = self.group.close(deadline.saturating_duration_since(Instant::now()));
         match (in_flight, committed) {
             (0, true) => closed,
-            (0, false) => Err(GroupError::new("commit the last offsets", "no answer in time; they are repeated")),
-            _ => Err(GroupError::new("drain", format!("{in_flight} partitions had records in flight; they are repeated"))),
+            (0, false) => Err(GroupError::new(
+                "commit the last offsets",
+                "no answer in time; they are repeated",
+            )),
+            _ => Err(GroupError::new(
+                "drain",
+                format!("{in_flight} partitions had records in flight; they are repeated"),
+            )),
         }
     }
 
@@ -339,8 +361,15 @@ enum Filled {
     Empty,
 }
 
-fn fill_one(group: &mut Group, driver: &Driver, feed: &Feed, window_bytes: usize) -> Result<Filled, GroupError> {
-    let dropped = || GroupError::new("hand out records", format!("the lane of {} was dropped", feed.partition));
+fn fill_one(
+    group: &mut Group,
+    driver: &Driver,
+    feed: &Feed,
+    window_bytes: usize,
+) -> Result<Filled, GroupError> {
+    let dropped = || {
+        GroupError::new("hand out records", format!("the lane of {} was dropped", feed.partition))
+    };
     if feed.is_gone() {
         return Err(dropped());
     }

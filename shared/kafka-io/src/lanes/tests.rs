@@ -1,5 +1,5 @@
-#![allow(clippy::unwrap_used)]
 //! Lanes on the embedded broker; what needs a real one is in `tests/`.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 
@@ -21,11 +21,15 @@ struct World {
 
 impl World {
     fn new(topics: &[&str]) -> Self {
-        let _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_test_writer().try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
         let topics: Vec<_> = topics.iter().map(|topic| ((*topic).to_owned(), 1)).collect();
         let broker = Broker::start(&topics).unwrap();
         let config = Config::embedded(broker.bootstrap_servers());
-        let producer = Producer::open(&config, ProducerOptions::default(), &Metrics::default()).unwrap();
+        let producer =
+            Producer::open(&config, ProducerOptions::default(), &Metrics::default()).unwrap();
         Self { config, producer, _broker: broker }
     }
 
@@ -59,7 +63,10 @@ async fn by_topic(lanes: &mut mpsc::Receiver<Lane>, count: usize) -> BTreeMap<St
 }
 
 async fn take(lane: &mut Lane) -> Record {
-    timeout(PATIENCE, lane.records.recv()).await.expect("a record in time").expect("the lane is open")
+    timeout(PATIENCE, lane.records.recv())
+        .await
+        .expect("a record in time")
+        .expect("the lane is open")
 }
 
 fn number(record: &Record) -> u32 {

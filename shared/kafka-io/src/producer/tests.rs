@@ -1,3 +1,4 @@
+//! Acknowledged or refused, on the embedded broker; what needs a real one is in `tests/`.
 #![allow(clippy::unwrap_used)]
 use bytes::Bytes;
 

@@ -1,3 +1,5 @@
+//! The tracker against a model: whatever the order of completion, only the contiguous part counts.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -40,7 +42,11 @@ fn what_completes_late_from_an_earlier_epoch_is_dropped() {
     tracker.begin(&new);
     tracker.delivered(&new, 5, 1);
     tracker.end(&old);
-    assert_eq!(tracker.completed(&old, 5), Completed::Stale, "an old end does not touch the new epoch");
+    assert_eq!(
+        tracker.completed(&old, 5),
+        Completed::Stale,
+        "an old end does not touch the new epoch"
+    );
     tracker.committed(&old, 100);
     assert_eq!(tracker.completed(&new, 5), Completed::Freed { records: 1 });
     assert_eq!(position(&tracker), Some(6));

@@ -139,7 +139,13 @@ impl Worker {
             }
         };
         tracing::trace!(number, positions = ?batch.positions(), "positions");
-        tracing::debug!(self.slot, number, ?outcome, took_ms = started.elapsed().as_millis(), "transaction ended");
+        tracing::debug!(
+            self.slot,
+            number,
+            ?outcome,
+            took_ms = started.elapsed().as_millis(),
+            "transaction ended"
+        );
         Done { slot: self.slot, batch, took: started.elapsed(), commit, outcome }
     }
 
