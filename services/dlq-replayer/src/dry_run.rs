@@ -11,10 +11,9 @@ use crate::{
     letter::Letter,
     progress::{Meter, Progress},
     scan::{History, Scan},
+    show::SEEK,
 };
 
-/// The most one seek may take.
-const SEEK: Duration = Duration::from_secs(10);
 /// The most a count over everything may take.
 const COUNT: Duration = Duration::from_secs(3600);
 
@@ -84,7 +83,8 @@ fn ranges_of(ids: &[LetterId]) -> Result<Vec<JobRange>, Error> {
         return Err(Error::Asked("name at least one dead letter, or a filter".to_owned()));
     }
     if ids.len() > IDS_MAX {
-        let why = format!("{} letters are named, at most {IDS_MAX} may be: use a filter", ids.len());
+        let why =
+            format!("{} letters are named, at most {IDS_MAX} may be: use a filter", ids.len());
         return Err(Error::Asked(why));
     }
     let mut ranges: BTreeMap<(&str, i32), (i64, i64)> = BTreeMap::new();
@@ -112,9 +112,7 @@ fn origins(cluster: &Cluster, reader: &Reader, ids: &[LetterId]) -> Result<Vec<L
     for id in ids {
         let found = reader.fetch_one(&id.topic, id.partition, id.offset, SEEK)?;
         let record = found.ok_or_else(|| Error::NoSuchLetter(id.clone()))?;
-        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_ref()));
-        let place = (id.topic.as_str(), id.partition, id.offset);
-        let letter = Letter::read(place, record.timestamp_ms, headers, &cluster.names);
+        let letter = Letter::of_record(&record, &cluster.names);
         origins.extend(letter.origin().map(|origin| LetterId {
             topic: origin.topic.to_owned(),
             partition: origin.partition,

@@ -1,6 +1,6 @@
 //! What can go wrong, by what the caller does about it.
 
-use kafka_io::{TransactionError, reader::ReadError, topics::AdminError};
+use kafka_io::{TransactionError, reader::ReadError};
 
 use crate::{JobId, LetterId};
 
@@ -11,7 +11,9 @@ pub enum Error {
     #[error("{0}")]
     Asked(String),
     /// There is none at this coordinate, or none any more.
-    #[error("no dead letter {0}: it has expired, or was never there; `millrace dlq list` shows those there are")]
+    #[error(
+        "no dead letter {0}: it has expired, or was never there; `millrace dlq list` shows those there are"
+    )]
     NoSuchLetter(LetterId),
     /// No job of this id is recorded.
     #[error("no replay job {0}: `GET /v1/replays` lists those there are")]
@@ -26,8 +28,6 @@ pub enum Error {
     Read(#[from] ReadError),
     #[error("replay: {0}; the job goes on by itself when kafka answers again")]
     Write(#[from] TransactionError),
-    #[error(transparent)]
-    Topics(#[from] AdminError),
     /// The service can't start.
     #[error("{0}")]
     Start(String),

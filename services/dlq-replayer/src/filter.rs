@@ -1,17 +1,19 @@
 //! Which dead letters are meant: pure.
 
 use domain::dead_letter::Reason;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wire::topics::{Names, TopicKind};
 
 use crate::letter::Letter;
 
 /// Which dead letters are meant; an empty list of a field means all.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
     /// Names of dead-letter topics; the quarantine is meant only where it is named here.
     pub topics: Vec<String>,
+    #[schemars(with = "Vec<String>")]
     pub reasons: Vec<Reason>,
     pub destinations: Vec<String>,
     pub sources: Vec<String>,
@@ -31,9 +33,7 @@ impl Filter {
                 named(&self.topics, topic)
                     && match service {
                         "deliver" => named(&self.destinations, stream),
-                        "transform" => {
-                            named(&self.sources, stream) && self.destinations.is_empty()
-                        }
+                        "transform" => named(&self.sources, stream) && self.destinations.is_empty(),
                         _ => true,
                     }
             }

@@ -5,8 +5,11 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 /// Topic, partition and offset; reading it is one seek.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct LetterId {
     pub topic: String,
     pub partition: i32,
@@ -15,7 +18,9 @@ pub struct LetterId {
 
 /// A text that is no id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not the id of a dead letter: write topic/partition/offset, as `millrace dlq list` prints it")]
+#[error(
+    "{0:?} is not the id of a dead letter: write topic/partition/offset, as `millrace dlq list` prints it"
+)]
 pub struct InvalidId(pub String);
 
 impl FromStr for LetterId {
@@ -72,7 +77,18 @@ mod tests {
 
     #[test]
     fn anything_else_is_told_how_to_write_it() {
-        for bad in ["", "a", "a/1", "a/b/1", "a/1/b", "/1/2", "a/-1/2", "a/+1/2", "a/b/1/2", "a/1/99999999999999999999"] {
+        for bad in [
+            "",
+            "a",
+            "a/1",
+            "a/b/1",
+            "a/1/b",
+            "/1/2",
+            "a/-1/2",
+            "a/+1/2",
+            "a/b/1/2",
+            "a/1/99999999999999999999",
+        ] {
             let told = bad.parse::<LetterId>().expect_err(bad).to_string();
             assert!(told.contains("topic/partition/offset"), "{told}");
         }

@@ -5,6 +5,7 @@
 
 use std::{fmt, ops::Range, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Filter, LetterId, letter::Letter};
@@ -13,8 +14,11 @@ use crate::{Filter, LetterId, letter::Letter};
 pub const IDS_MAX: usize = 1000;
 
 /// A job's name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub struct JobId(String);
 
 /// A text that names no job.
@@ -70,7 +74,7 @@ impl fmt::Display for JobId {
 }
 
 /// Which letters a job is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Choice {
     Filter(Filter),
@@ -90,7 +94,7 @@ pub struct Wanted {
 }
 
 /// A part of a dead-letter topic: from the first offset up to and without the last.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobRange {
     pub topic: String,
     pub partition: i32,
@@ -99,7 +103,7 @@ pub struct JobRange {
 }
 
 /// How far a job is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Recorded, or under way; whoever finds it silent goes on with it.
@@ -108,7 +112,7 @@ pub enum Status {
 }
 
 /// What became of the letters in a job's ranges.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Counts {
     /// Records looked at.
@@ -128,7 +132,7 @@ pub struct Counts {
 }
 
 /// A replay job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Job {
     pub id: JobId,
     pub by: String,
@@ -247,7 +251,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_text_that_is_no_job_id_is_refused() {
-        for bad in ["", "1", "0123456789ABCDEF0123456789abcdef", "0123456789abcdef0123456789abcde/"] {
+        for bad in ["", "1", "0123456789ABCDEF0123456789abcdef", "0123456789abcdef0123456789abcde/"]
+        {
             assert!(bad.parse::<JobId>().is_err(), "{bad}");
         }
     }

@@ -5,7 +5,8 @@
 mod foreign;
 
 use domain::dead_letter::Reason;
-use kafka_io::reader::BorrowedView;
+use kafka_io::{Record, reader::BorrowedView};
+use schemars::JsonSchema;
 use serde::Serialize;
 use wire::{
     headers::{self, Origin},
@@ -39,11 +40,12 @@ pub(crate) struct Letter<'a> {
 }
 
 /// What a list shows of a dead letter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Summary {
     pub id: LetterId,
     /// When it was given up on, in milliseconds since 1970.
     pub at_ms: i64,
+    #[schemars(with = "Option<String>")]
     pub reason: Option<Reason>,
     pub error_type: String,
     pub message: String,
@@ -68,6 +70,13 @@ impl<'a> Letter<'a> {
         Self::read(place, view.timestamp_ms(), view.headers(), names)
     }
 
+    /// Looks at a record that was copied.
+    pub(crate) fn of_record(record: &'a Record, names: &Names) -> Self {
+        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_ref()));
+        let place = (&*record.topic, record.partition, record.offset);
+        Self::read(place, record.timestamp_ms, headers, names)
+    }
+
     pub(crate) fn read(
         (topic, partition, offset): (&'a str, i32, i64),
         timestamp_ms: i64,
@@ -90,11 +99,7 @@ impl<'a> Letter<'a> {
     }
 
     pub(crate) fn id(&self) -> LetterId {
-        LetterId {
-            topic: self.topic.to_owned(),
-            partition: self.partition,
-            offset: self.offset,
-        }
+        LetterId { topic: self.topic.to_owned(), partition: self.partition, offset: self.offset }
     }
 
     pub(crate) fn summary(&self, replayed_by: Option<JobId>) -> Summary {

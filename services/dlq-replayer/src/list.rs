@@ -21,7 +21,9 @@ use cursor::{Cursor, Part};
 pub const PAGE_MAX: usize = 200;
 
 /// Where a list begins.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum PageOrder {
     /// By the time of the failure, over all topics.
@@ -43,7 +45,7 @@ pub struct Query {
 }
 
 /// One page.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Page {
     pub letters: Vec<Summary>,
     /// Asks for the page that follows; `None` on the last.
@@ -61,17 +63,21 @@ struct Search<'a> {
 }
 
 /// Finds a page.
-pub(crate) fn page(cluster: &Cluster, history: &History, query: &Query) -> Result<Page, Error> {
-    let reader = cluster.reader()?;
+pub(crate) fn page(
+    cluster: &Cluster,
+    reader: &Reader,
+    history: &History,
+    query: &Query,
+) -> Result<Page, Error> {
     let search = Search {
         cluster,
-        reader: &reader,
+        reader,
         history,
         filter: &query.filter,
         limit: if query.limit == 0 { PAGE_MAX } else { query.limit.min(PAGE_MAX) },
         deadline: crate::cluster::deadline(),
     };
-    let ranges = cluster.ranges(&reader, &query.filter)?;
+    let ranges = cluster.ranges(reader, &query.filter)?;
     let mut parts = match &query.cursor {
         None => ranges.into_iter().map(|range| Part::first(range, query.order)).collect(),
         Some(text) => Cursor::read(text, query.order, ranges)?,

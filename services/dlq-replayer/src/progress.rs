@@ -84,7 +84,14 @@ impl Meter {
     pub(crate) fn progress(&self, counts: Counts) -> Progress {
         let passed = (self.passed_before + self.passed).min(self.total);
         let elapsed = self.began.elapsed();
-        Progress { passed, total: self.total, counts, elapsed, eta: eta(elapsed, passed, self.total), waiting: None }
+        Progress {
+            passed,
+            total: self.total,
+            counts,
+            elapsed,
+            eta: eta(elapsed, passed, self.total),
+            waiting: None,
+        }
     }
 
     pub(crate) fn complete(&self, counts: Counts) -> Progress {

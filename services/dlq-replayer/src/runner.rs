@@ -15,10 +15,7 @@ use kafka_io::Class;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error, Job, JobId, LetterId, Progress, Status,
-    cluster::Cluster,
-    scan::History,
-    state,
+    Error, Job, JobId, LetterId, Progress, Status, cluster::Cluster, scan::History, state,
 };
 
 use attempt::Attempt;

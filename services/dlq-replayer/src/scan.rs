@@ -4,11 +4,7 @@
 //! A resumed job decides again about what it has done, without doing it again, so that doubles are
 //! known and counts are whole.
 
-use crate::{
-    Counts, Job, JobId,
-    letter::Letter,
-    seen::Seen,
-};
+use crate::{Counts, Job, JobId, letter::Letter, seen::Seen};
 
 /// What a job does with one letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +99,8 @@ impl<'a> Scan<'a> {
         let before = self.history.replayed_by(letter).is_some();
         let wanted = self.job.means(letter);
         // What was replayed before is remembered, so that a double of it is not replayed either.
-        let double = (wanted || before)
-            && letter.origin().is_some_and(|origin| !self.seen.insert(origin));
+        let double =
+            (wanted || before) && letter.origin().is_some_and(|origin| !self.seen.insert(origin));
         match () {
             () if !wanted => Decision::Leave,
             () if double => Decision::Double,
@@ -146,7 +142,8 @@ mod tests {
         let letters = [letter(0, 7), letter(1, 8), letter(2, 7)];
         let wanted = [Decision::Republish, Decision::Republish, Decision::Double];
         assert_eq!(decisions(&mut scan, &letters), wanted);
-        let counts = Counts { scanned: 3, chosen: 2, republished: 2, doubles: 1, ..Counts::default() };
+        let counts =
+            Counts { scanned: 3, chosen: 2, republished: 2, doubles: 1, ..Counts::default() };
         assert_eq!(scan.counts, counts);
     }
 

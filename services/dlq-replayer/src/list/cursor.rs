@@ -87,18 +87,14 @@ mod tests {
 
     #[test]
     fn a_list_goes_on_where_it_was_and_ends_where_it_ended() {
-        let parts = [
-            Part { range: range(0, 0, 100), at: 40 },
-            Part { range: range(1, 0, 100), at: 0 },
-        ];
+        let parts =
+            [Part { range: range(0, 0, 100), at: 40 }, Part { range: range(1, 0, 100), at: 0 }];
         let text = Cursor::write(PageOrder::Newest, &parts);
         // Meanwhile letters came, the oldest expired, and a partition was added.
         let now = vec![range(0, 10, 200), range(1, 10, 200), range(2, 0, 5)];
         let read = Cursor::read(&text, PageOrder::Newest, now).expect("it reads back");
-        let wanted = [
-            Part { range: range(0, 10, 100), at: 40 },
-            Part { range: range(1, 10, 100), at: 10 },
-        ];
+        let wanted =
+            [Part { range: range(0, 10, 100), at: 40 }, Part { range: range(1, 10, 100), at: 10 }];
         assert_eq!(read, wanted);
         assert!(read[0].has_more(PageOrder::Newest) && !read[1].has_more(PageOrder::Newest));
     }

@@ -129,8 +129,7 @@ fn remember(kept: &mut VecDeque<Summary>, letter: Summary, limit: usize) {
 /// Takes the newest of all partitions and sets where each goes on.
 fn merge(limit: usize, parts: &mut [Part], found: Vec<Found>) -> Vec<Summary> {
     let mut page: Vec<Summary> = Vec::with_capacity(limit);
-    let mut heads: Vec<_> =
-        found.iter().map(|found| found.letters.iter().peekable()).collect();
+    let mut heads: Vec<_> = found.iter().map(|found| found.letters.iter().peekable()).collect();
     let mut taken: Vec<usize> = vec![0; found.len()];
     while page.len() < limit {
         let newest = (0..heads.len())

@@ -91,7 +91,11 @@ fn producer(cluster: &Cluster, job: &Job) -> Result<TransactionalProducer, Error
 
 impl<'a> Attempt<'a> {
     /// Takes the job over: whatever another runner had open is ended before its position is read.
-    pub(super) fn open(runner: &'a Runner, reader: &'a Reader, mut job: Job) -> Result<Self, Error> {
+    pub(super) fn open(
+        runner: &'a Runner,
+        reader: &'a Reader,
+        mut job: Job,
+    ) -> Result<Self, Error> {
         let producer = producer(&runner.cluster, &job)?;
         let places: Vec<Place> =
             job.ranges.iter().map(|range| (range.topic.clone(), range.partition)).collect();

@@ -62,7 +62,8 @@ mod tests {
     use crate::{Choice, Filter, job::tests::job};
 
     fn record() -> Record {
-        let header = |name: &str, value: &'static [u8]| (name.to_owned(), Bytes::from_static(value));
+        let header =
+            |name: &str, value: &'static [u8]| (name.to_owned(), Bytes::from_static(value));
         Record {
             topic: "dlq.deliver.crm".into(),
             partition: 2,
