@@ -4,6 +4,7 @@
 //! engine commit. Every partition has a queue of its own, so that its reader may let it wait without pausing it.
 //! A [`Group`] that says [`Event::Broken`] is closed and a new one opened.
 
+mod committer;
 mod context;
 mod health;
 mod native;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, RebalanceProtocol};
 use rdkafka::topic_partition_list::Offset;
 use tokio::sync::watch;
 
@@ -26,7 +27,8 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::record::Record;
 
-pub(crate) use context::Committed;
+pub(crate) use committer::Committed;
+use committer::Committer;
 pub(crate) use context::GroupContext;
 use context::Rebalance;
 use owned::{Owned, Owners};
@@ -86,6 +88,7 @@ impl GroupError {
 /// A member of a group. Dropping it leaves without a deadline; use [`close`](Self::close).
 pub(crate) struct Group {
     consumer: Arc<GroupConsumer>,
+    committer: Committer,
     owners: Owners,
     options: GroupOptions,
     metrics: Metrics,
@@ -114,8 +117,11 @@ impl Group {
         let mut consumer = native::open(config, options, partition_bytes)?;
         let waker = wake.clone();
         consumer.set_nonempty_callback(move || waker.wake());
+        let consumer = Arc::new(consumer);
+        let committer = Committer::start(consumer.clone(), wake.clone())?;
         let group = Self {
-            consumer: Arc::new(consumer),
+            consumer,
+            committer,
             owners: Owners::new(&options.group_id, metrics),
             options: options.clone(),
             metrics: metrics.clone(),
@@ -408,15 +414,13 @@ impl Group {
     }
 
     /// Has offsets committed; what becomes of it comes back by [`commits_ended`](Self::commits_ended).
-    pub(crate) fn commit(&self, offsets: &[(Partition, i64)]) -> Result<(), GroupError> {
-        let list = native::list(
-            offsets.iter().map(|(p, next)| (&*p.topic, p.partition, Offset::Offset(*next))),
-        )?;
+    pub(crate) fn commit(&self, offsets: Vec<(Partition, i64)>) -> Result<(), GroupError> {
         self.consumer.context().commit_begins();
-        self.consumer.commit(&list, CommitMode::Async).map_err(|why| {
-            self.consumer.context().commit_refused();
-            GroupError::new("commit offsets", why)
-        })
+        if self.committer.commit(offsets) {
+            return Ok(());
+        }
+        self.consumer.context().commit_refused();
+        Err(GroupError::new("commit offsets", "the commits before it are not answered yet"))
     }
 
     /// Number of commits that the brokers have not answered.

@@ -5,17 +5,17 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
+use super::committer::Committed;
 use super::status::Trouble;
 use crate::context::ClientHooks;
 
@@ -35,15 +35,6 @@ pub(super) enum Rebalance {
     Failed(String),
 }
 
-/// A commit that has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Committed {
-    /// The positions that stand.
-    pub(crate) positions: Vec<(Arc<str>, i32, i64)>,
-    pub(crate) failure: Option<String>,
-    pub(crate) took: Duration,
-}
-
 /// News that are looked at together.
 #[derive(Default)]
 pub(super) struct Inbox {
@@ -56,7 +47,7 @@ pub(super) struct Inbox {
 struct State {
     inbox: Inbox,
     rebalances: VecDeque<Rebalance>,
-    commits_begun: VecDeque<Instant>,
+    commits_open: usize,
     commits_ended: VecDeque<Committed>,
     reason: Option<String>,
 }
@@ -86,17 +77,26 @@ impl GroupContext {
     }
 
     pub(super) fn commit_begins(&self) {
-        self.state.lock().commits_begun.push_back(Instant::now());
+        self.state.lock().commits_open += 1;
     }
 
     /// Takes back [`commit_begins`](Self::commit_begins) of a commit that was refused at once.
     pub(super) fn commit_refused(&self) {
-        self.state.lock().commits_begun.pop_back();
+        self.state.lock().commits_open -= 1;
+    }
+
+    pub(super) fn commit_ended(&self, commit: Committed) {
+        let mut state = self.state.lock();
+        state.commits_open -= 1;
+        if state.commits_ended.len() == COMMITS_KEPT {
+            state.commits_ended.pop_front();
+        }
+        state.commits_ended.push_back(commit);
     }
 
     /// Number of commits without an answer.
     pub(super) fn commits_open(&self) -> usize {
-        self.state.lock().commits_begun.len()
+        self.state.lock().commits_open
     }
 
     pub(super) fn commits_ended(&self) -> VecDeque<Committed> {
@@ -161,29 +161,5 @@ impl ConsumerContext for GroupContext {
             other => Rebalance::Failed(RDKafkaErrorCode::from(other).to_string()),
         };
         self.state.lock().rebalances.push_back(rebalance);
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let mut failure = result.err().map(|why| why.to_string());
-        let mut positions = Vec::new();
-        for element in offsets.elements() {
-            match (element.error(), element.offset()) {
-                (Ok(()), Offset::Offset(offset)) => {
-                    positions.push((Arc::from(element.topic()), element.partition(), offset));
-                }
-                (Ok(()), _) => {}
-                (Err(why), _) => failure = failure.or_else(|| Some(why.to_string())),
-            }
-        }
-        // Elements carry no error of their own when the whole request failed.
-        if positions.len() < offsets.count() || failure.is_some() {
-            positions.clear();
-        }
-        let mut state = self.state.lock();
-        let took = state.commits_begun.pop_front().map_or(Duration::ZERO, |begun| begun.elapsed());
-        if state.commits_ended.len() == COMMITS_KEPT {
-            state.commits_ended.pop_front();
-        }
-        state.commits_ended.push_back(Committed { positions, failure, took });
     }
 }

@@ -64,7 +64,7 @@ impl Group {
         }
         // Markers of transactions are no records: without this a position would stay before them, and would look
         // like a loss once retention removes them.
-        if !ahead.is_empty() && self.commit(&ahead).is_ok() {
+        if !ahead.is_empty() && self.commit(ahead.clone()).is_ok() {
             for (partition, next) in &ahead {
                 self.settled(&partition.topic, partition.partition, *next);
             }

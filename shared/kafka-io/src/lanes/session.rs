@@ -235,14 +235,9 @@ impl<'a> Session<'a> {
                 tracing::warn!(why, "offsets not committed, trying again");
                 self.commit_at = Some(Instant::now() + COMMIT_AGAIN);
             }
-            for (topic, partition, next) in commit.positions {
-                self.group.settled(&topic, partition, next);
-                let Some(at) =
-                    self.feeds.keys().find(|at| at.partition == partition && at.topic == topic)
-                else {
-                    continue;
-                };
-                self.driver.shared.tracker.lock().committed(at, next);
+            for (partition, next) in commit.positions {
+                self.group.settled(&partition.topic, partition.partition, next);
+                self.driver.shared.tracker.lock().committed(&partition, next);
             }
         }
     }
@@ -268,7 +263,7 @@ impl<'a> Session<'a> {
             return;
         }
         (self.driver.group.hook)("kafka.before_commit");
-        if let Err(why) = self.group.commit(&positions) {
+        if let Err(why) = self.group.commit(positions) {
             tracing::warn!(%why, "offsets not committed, trying again");
             self.commit_at = Some(Instant::now() + COMMIT_AGAIN);
         }

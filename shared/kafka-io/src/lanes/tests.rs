@@ -21,10 +21,6 @@ struct World {
 
 impl World {
     fn new(topics: &[&str]) -> Self {
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-            .with_test_writer()
-            .try_init();
         let topics: Vec<_> = topics.iter().map(|topic| ((*topic).to_owned(), 1)).collect();
         let broker = Broker::start(&topics).unwrap();
         let config = Config::embedded(broker.bootstrap_servers());
