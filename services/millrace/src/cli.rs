@@ -1,5 +1,7 @@
 //! The command line.
 
+pub(crate) mod dlq;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -49,6 +51,8 @@ pub(crate) enum Command {
     Schema(Schema),
     /// Compares the topics with what the catalog needs, and makes them.
     Topics(Topics),
+    /// Shows dead letters and puts them through again.
+    Dlq(dlq::Dlq),
     /// Verifies webhook signatures, outside of any service.
     Signature(Signature),
     /// Stands in for third parties: takes every request and prints it.
@@ -128,6 +132,21 @@ pub(crate) struct Leaving {
     /// records who decided so; services then start without it.
     #[arg(long, value_name = "DESTINATION")]
     pub(crate) abandon: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Event {
+    /// The event's id, its correlation id, or an id that the provider gave it.
+    pub(crate) id: String,
+    /// How far back to look: an age such as 2h or 3d, or a time in Unix seconds or RFC 3339.
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    pub(crate) since: String,
+    /// Up to when to look; now if unsaid.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Prints the story as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -7,13 +7,14 @@ use std::{
 
 use catalog_io::{Catalog, Catalogs, Reload};
 use chassis::{Frame, Metrics, Process, frame::Work};
+use kafka_io::embedded::Broker;
 use registry_io::Registry;
 use wire::topics::Names;
 
 use crate::{
     leftovers::{self, Place},
     settings::Config,
-    told::{Ear, Told, What},
+    told::{self, Ear},
 };
 
 /// How long to wait before the cluster is asked again what is left of removed destinations.
@@ -37,6 +38,8 @@ pub(crate) struct World {
     pub(crate) registry: Registry,
     pub(crate) catalogs: Catalogs,
     pub(crate) names: Names,
+    /// The embedded broker, where the cluster is one.
+    pub(crate) broker: Option<Arc<Broker>>,
     /// Who hears of every event; nobody in production.
     pub(crate) ear: Option<Ear>,
 }
@@ -65,28 +68,28 @@ impl Service {
 
 /// Returns the work of one service.
 pub(crate) fn work(service: Service, config: &Config, world: &World, process: Process) -> Work {
-    let World { kafka, registry, catalogs, names, ear } = world.clone();
+    let World { kafka, registry, catalogs, names, broker, ear } = world.clone();
     let name = service.name();
     match service {
         Service::Ingest => {
-            let world = ingest::World { kafka, registry, catalogs, names };
+            let world = ingest::World { kafka, registry, catalogs, names, listener: None };
             let run = ingest::run(config.ingest.clone(), world, process);
             Work { service: name, run: Box::pin(async { run.await.map_err(|e| e.to_string()) }) }
         }
         Service::Transform => {
-            let listener = ear.map(of_transform);
+            let listener = ear.map(told::of_transform);
             let world = transform::World { kafka, registry, catalogs, names, listener };
             let run = transform::run(config.transform.clone(), world, process);
             Work { service: name, run: Box::pin(async { run.await.map_err(|e| e.to_string()) }) }
         }
         Service::Deliver => {
-            let listener = ear.map(of_deliver);
-            let world = deliver::World { kafka, registry, catalogs, names, listener };
+            let listener = ear.map(told::of_deliver);
+            let world = deliver::World { kafka, registry, catalogs, names, broker, listener };
             let run = deliver::run(config.deliver.clone(), world, process);
             Work { service: name, run: Box::pin(async { run.await.map_err(|e| e.to_string()) }) }
         }
         Service::DlqReplayer => {
-            let world = dlq_replayer::World { kafka, registry, catalogs, names };
+            let world = dlq_replayer::World { kafka, registry, names };
             let run = dlq_replayer::run(config.dlq_replayer.clone(), world, process);
             Work { service: name, run: Box::pin(async { run.await.map_err(|e| e.to_string()) }) }
         }
@@ -169,40 +172,4 @@ pub(crate) fn watch(
 fn unix_seconds() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
-}
-
-fn of_transform(ear: Ear) -> transform::Listener {
-    Arc::new(move |told: transform::Told| {
-        let what = match told.result {
-            transform::told::Result::Mapped { destination, .. } => {
-                What::Mapped { route: told.route, destination }
-            }
-            transform::told::Result::Filtered => What::Filtered { route: told.route },
-            transform::told::Result::Unrouted => What::Unrouted,
-            transform::told::Result::Failed { reason } => {
-                What::DeadLettered { stream: told.source, reason }
-            }
-        };
-        // Nothing waits for who listens.
-        let _full = ear.try_send(Told { event_id: told.event_id, what });
-    })
-}
-
-fn of_deliver(ear: Ear) -> deliver::Listener {
-    Arc::new(move |told: deliver::Told| {
-        let destination = told.destination;
-        let what = match told.what {
-            deliver::What::Attempted { outcome, status, .. } => {
-                if outcome != domain::outcome::Outcome::Delivered {
-                    return;
-                }
-                What::Delivered { destination, status }
-            }
-            deliver::What::DeadLettered { reason, message } => {
-                let reason = format!("{reason}, {message}");
-                What::DeadLettered { stream: destination, reason }
-            }
-        };
-        let _full = ear.try_send(Told { event_id: told.event_id, what });
-    })
 }

@@ -6,6 +6,7 @@
 
 mod examples;
 mod ledger;
+mod replay;
 mod samples;
 mod tally;
 mod timeline;
@@ -25,13 +26,13 @@ use crate::{
     house::House,
     output::say,
     receiver::{Fault, Receiver},
-    replay,
     sender::{Event, Sender},
     service, settings, shared,
     told::{self, Told},
 };
 
 use ledger::Ledger;
+use replay::DeadLetters;
 use samples::Sample;
 use timeline::Timeline;
 
@@ -109,21 +110,23 @@ impl Demo {
 
     async fn show(mut self) -> Result<(), Failure> {
         self.until_ready().await?;
+        self.timeline.begin(EVENTS);
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let seed = now.unsigned_abs();
         self.timeline
             .part("Events as GitHub, Stripe and a shop send them, each signed as its sender signs");
         self.send(&samples::samples(EVENTS, seed, now)).await?;
         self.until("every event is settled", Ledger::is_settled).await?;
-        self.timeline.part(&format!("{FAILING} fails: every request there is answered 503"));
+        self.timeline.latencies();
+        self.timeline.part(&format!("{FAILING} fails: it answers every request with 503"));
         self.receiver.fail(FAILING, true);
         self.send(&samples::orders(FAILING_EVENTS, seed.wrapping_add(1))).await?;
         self.until("what can't be delivered is a dead letter", Ledger::is_settled).await?;
-        say!("           {FAILING} has refused {} attempts", self.receiver.refused());
+        let dead_letters = DeadLetters::of(FAILING, &self.world);
+        self.timeline.dead_letters(self.receiver.refused(), &dead_letters.list().await?);
         self.timeline.part(&format!("{FAILING} is healed, and its dead letters are replayed"));
         self.receiver.fail(FAILING, false);
-        self.ledger.replayed = replay::all(&self.world, FAILING).await?;
-        say!("           {} replayed", self.ledger.replayed);
+        self.ledger.replayed = dead_letters.replay().await?;
         self.until("what was replayed is delivered", Ledger::is_healed).await?;
         self.until_quiet().await;
         self.judge()
@@ -153,7 +156,8 @@ impl Demo {
             let event = Event { id: &sample.id, kind: sample.event, body: body.as_bytes() };
             let now = OffsetDateTime::now_utc().unix_timestamp();
             self.timeline.sent(sample);
-            let answer = self.sender.send(source, event, now).await;
+            let sender = self.sender.clone();
+            let answer = self.hearing(sender.send(source, event, now)).await;
             let answer = answer.map_err(|why| not_accepted(sample, &why))?;
             if !answer.status.is_success() {
                 let why = format!("ingest answered {}: {}", answer.status, answer.body);
@@ -161,14 +165,19 @@ impl Demo {
             }
             self.timeline.accepted(sample);
             self.ledger.accept(sample, &catalog);
-            self.hear_waiting();
         }
         Ok(())
     }
 
-    fn hear_waiting(&mut self) {
-        while let Ok(told) = self.told.try_recv() {
-            self.hear(&told);
+    /// Waits for something while what is told is heard, so that the timeline keeps its order.
+    async fn hearing<T>(&mut self, waited_for: impl Future<Output = T>) -> T {
+        tokio::pin!(waited_for);
+        loop {
+            tokio::select! {
+                biased;
+                Some(told) = self.told.recv() => self.hear(&told),
+                done = &mut waited_for => return done,
+            }
         }
     }
 
@@ -217,7 +226,6 @@ impl Demo {
                 tally.dead_lettered, tally.replayed
             ));
         }
-        debug_assert_eq!(self.ledger.dead_letters(), tally.dead_lettered);
         say!("\n{tally}");
         if reasons.is_empty() {
             return Ok(());

@@ -15,7 +15,7 @@ const PARTITIONS: i32 = 1;
 
 /// A running broker and registry; both end when this is dropped.
 pub(crate) struct Embedded {
-    broker: Arc<Broker>,
+    pub(crate) broker: Arc<Broker>,
     pub(crate) kafka: kafka_io::Config,
     pub(crate) registry: registry_io::Config,
     /// Ends the registry's task with this.

@@ -52,7 +52,8 @@ impl House {
         let new_topics = topics_of_reloads(&config, embedded.clone());
         let (catalogs, watch) = compose::watch(&config, catalog, &frame, &metrics, new_topics);
         let kafka = config.kafka.clone();
-        let world = World { kafka, registry, catalogs, names, ear };
+        let broker = embedded.as_ref().map(|embedded| embedded.broker.clone());
+        let world = World { kafka, registry, catalogs, names, broker, ear };
         let services = processes.into_iter();
         let mut work: Vec<Work> = services
             .map(|(service, process)| compose::work(service, &config, &world, process))

@@ -9,13 +9,13 @@ mod compose;
 mod curl;
 mod demo;
 mod dev;
+mod dlq;
 mod embedded;
 mod failure;
 mod house;
 mod leftovers;
 mod output;
 mod receiver;
-mod replay;
 mod schema;
 mod sender;
 mod service;
@@ -26,6 +26,7 @@ mod signature;
 mod specs;
 mod told;
 mod topics;
+mod when;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -73,6 +74,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Check(options) => check::run(&options),
         Command::Schema(options) => schema::run(&options),
         Command::Topics(options) => topics::run(file, options).await,
+        Command::Dlq(options) => dlq::run(file, options).await,
         Command::Signature(options) => signature::run(options),
         Command::Receiver(options) => receiver::run(&options).await,
         Command::Config(options) => show_config::run(file, &options),

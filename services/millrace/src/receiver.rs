@@ -5,12 +5,8 @@
 //! demo would notice.
 
 use std::{
-    collections::BTreeSet,
-    convert::Infallible,
-    net::SocketAddr,
-    process::ExitCode,
-    sync::Arc,
-    time::{Duration, Instant},
+    collections::BTreeSet, convert::Infallible, net::SocketAddr, process::ExitCode, sync::Arc,
+    time::Duration,
 };
 
 use http::{Request, Response, StatusCode};
@@ -77,7 +73,6 @@ pub(crate) struct Taken {
     pub(crate) destination: String,
     /// The idempotency key.
     pub(crate) key: String,
-    pub(crate) at: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -187,7 +182,7 @@ impl Receiver {
             record.refused += 1;
             return StatusCode::SERVICE_UNAVAILABLE;
         }
-        let taken = Taken { destination, key, at: Instant::now() };
+        let taken = Taken { destination, key };
         let lies = self.fault != Fault::None && !record.lied;
         record.lied |= lies;
         match self.fault {

@@ -29,7 +29,8 @@ pub(crate) async fn one(file: Option<&Path>, service: Service) -> Result<ExitCod
     let registry = registry(&config, &process.metrics)?;
     let leftovers = service.needs_lanes().then(|| (config.clone(), names.clone()));
     let (catalogs, watch) = compose::watch(&config, catalog, &frame, &process.metrics, |_| {});
-    let world = World { kafka: config.kafka.clone(), registry, catalogs, names, ear: None };
+    let kafka = config.kafka.clone();
+    let world = World { kafka, registry, catalogs, names, broker: None, ear: None };
     let mut work = compose::work(service, &config, &world, process.clone());
     if let Some((config, names)) = leftovers {
         work = compose::gated(work, config, names, world.catalogs.clone(), process);
@@ -49,14 +50,19 @@ pub(crate) fn start_log(
 
 /// Makes the registry's client and shows its counters.
 pub(crate) fn registry(config: &Config, metrics: &chassis::Metrics) -> Result<Registry, Failure> {
-    let registry = Registry::new(&config.registry).map_err(|e| {
-        Failure::new("make a client for the schema registry", e, "correct the section [registry]")
-            .code(USAGE)
-    })?;
+    let registry = client_of_registry(config)?;
     if let Err(error) = registry.export(metrics.registry()) {
         tracing::error!(error.message = %error, "metrics of the registry are not exported");
     }
     Ok(registry)
+}
+
+/// Makes the registry's client for a command.
+pub(crate) fn client_of_registry(config: &Config) -> Result<Registry, Failure> {
+    Registry::new(&config.registry).map_err(|e| {
+        Failure::new("make a client for the schema registry", e, "correct the section [registry]")
+            .code(USAGE)
+    })
 }
 
 pub(crate) fn not_started(error: StartError) -> Failure {

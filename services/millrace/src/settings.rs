@@ -113,7 +113,11 @@ fn findings(config: &Config) -> Vec<Finding> {
             (format!("kafka.{}", problem.key), format!("{}; {}", problem.what, problem.remedy))
         }));
     }
+    found.extend(config.ingest.findings());
+    found.extend(config.transform.findings());
     found.extend(config.deliver.findings());
+    let of_replayer = config.dlq_replayer.findings().into_iter();
+    found.extend(of_replayer.map(|(key, why)| (format!("dlq_replayer.{key}"), why)));
     if !(1..=9).contains(&config.topics.replication) {
         found.push(("topics.replication".into(), "must be from 1 to 9".into()));
     }

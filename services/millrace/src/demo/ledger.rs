@@ -43,7 +43,7 @@ impl Ledger {
     pub(super) fn hear(&mut self, told: &Told) {
         let id = told.event_id.clone();
         match &told.what {
-            What::Mapped { .. } => {}
+            What::Mapped { .. } | What::Refused { .. } => {}
             What::Filtered { .. } => drop(self.filtered.insert(id)),
             What::Unrouted => drop(self.unrouted.insert(id)),
             What::Delivered { destination, .. } => {
@@ -70,10 +70,6 @@ impl Ledger {
     /// Says whether every dead letter was delivered after all.
     pub(super) fn is_healed(&self) -> bool {
         self.dead.keys().all(|due| self.delivered.contains(due))
-    }
-
-    pub(super) fn dead_letters(&self) -> usize {
-        self.dead.len()
     }
 
     /// Returns what is not settled, for the reason of a demo that came to no end.

@@ -48,8 +48,8 @@ fn sample(n: usize, seed: u64, now: i64) -> Sample {
 
 /// A UUID in form, made of the seed and the number, so that a run can be told from the next.
 fn delivery_id(n: usize, seed: u64) -> String {
-    let low = seed & 0xffff_ffff_ffff;
-    format!("{:08x}-{:04x}-4{:03x}-8000-{low:012x}", n, (seed >> 48) & 0xffff, n & 0xfff)
+    let (high, low) = ((seed >> 16) & 0xffff_ffff, seed & 0xffff);
+    format!("{high:08x}-{low:04x}-4000-8000-{n:012x}")
 }
 
 fn commit(n: usize, seed: u64) -> String {
@@ -181,7 +181,7 @@ fn order(n: usize, seed: u64) -> Sample {
         },
     });
     let expected = Expected::Delivered(&["crm"]);
-    let id = format!("order-{seed:016x}-{n}");
+    let id = format!("shop-{seed:x}-{n:04}");
     Sample { source: "orders", event: "order.created", id, body, expected }
 }
 

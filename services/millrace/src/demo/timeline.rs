@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dlq_replayer::Summary;
+
 use super::samples::Sample;
 use crate::{
     output::say,
@@ -18,6 +20,10 @@ const ID_CHARS: usize = 13;
 pub(super) struct Timeline {
     began: Instant,
     events: HashMap<String, Event>,
+    /// How long after it was sent each event reached each step.
+    accepted: Vec<Duration>,
+    mapped: Vec<Duration>,
+    delivered: Vec<Duration>,
 }
 
 #[derive(Debug)]
@@ -29,12 +35,36 @@ struct Event {
 
 impl Timeline {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), events: HashMap::new() }
+        Self {
+            began: Instant::now(),
+            events: HashMap::new(),
+            accepted: Vec::new(),
+            mapped: Vec::new(),
+            delivered: Vec::new(),
+        }
+    }
+
+    /// Tells what runs, and starts the clock.
+    pub(super) fn begin(&mut self, events: usize) {
+        let took = self.began.elapsed().as_secs_f64();
+        say!(
+            "Millrace in one process: ingest, transform, deliver and dlq-replayer, on a broker and a\n\
+             registry in memory, ready after {took:.1} s. {events} events are on their way."
+        );
+        self.began = Instant::now();
     }
 
     /// Begins a part of the demo.
     pub(super) fn part(&self, title: &str) {
-        say!("\n{title}");
+        say!("\n{title}\n");
+        say!(
+            "{:>9}  {:<8}  {:<22}  {:<ID_CHARS$}  {:>12}",
+            "time",
+            "source",
+            "type",
+            "event",
+            "since sent"
+        );
     }
 
     /// Remembers when an event was sent.
@@ -44,38 +74,86 @@ impl Timeline {
     }
 
     /// Tells that an event was accepted.
-    pub(super) fn accepted(&self, sample: &Sample) {
-        self.line(&sample.id, "accepted");
+    pub(super) fn accepted(&mut self, sample: &Sample) {
+        let age = self.line(&sample.id, Instant::now(), "accepted     in the log, answered 200");
+        self.accepted.push(age);
     }
 
     /// Tells what a service did with an event.
-    pub(super) fn told(&self, told: &Told) {
+    pub(super) fn told(&mut self, told: &Told) {
         let text = match &told.what {
             What::Mapped { route, destination } => {
-                format!("mapped       by {route} for {destination}")
+                format!("mapped       for {destination} by {route}")
             }
-            What::Filtered { route } => format!("filtered     by {route}: the mapping ended it"),
+            What::Filtered { route } => format!("filtered     by {route}: its mapping ended it"),
             What::Unrouted => "unrouted     no route wants it".to_owned(),
-            What::Delivered { destination, status: Some(status) } => {
-                format!("delivered    to {destination}, which answered {status}")
+            What::Delivered { destination, status } => {
+                format!("delivered    to {destination}, {}", answered(*status))
             }
-            What::Delivered { destination, status: None } => {
-                format!("delivered    to {destination}")
+            What::Refused { destination, status, attempt: 1, again_in } => {
+                let again_in = again_in.as_millis();
+                let answered = answered(*status);
+                format!("retried      {destination} {answered}; again in {again_in} ms")
             }
-            What::DeadLettered { stream, reason } => format!("dead letter  of {stream}: {reason}"),
+            // One such line for an event tells enough.
+            What::Refused { .. } => return,
+            What::DeadLettered { stream, reason } => format!("dead letter  for {stream}: {reason}"),
         };
-        self.line(&told.event_id, &text);
+        let age = self.line(&told.event_id, told.at, &text);
+        match told.what {
+            What::Mapped { .. } => self.mapped.push(age),
+            What::Delivered { .. } => self.delivered.push(age),
+            What::Filtered { .. }
+            | What::Unrouted
+            | What::Refused { .. }
+            | What::DeadLettered { .. } => {}
+        }
     }
 
-    fn line(&self, id: &str, text: &str) {
+    /// Tells how long it took so far from sending to each step.
+    pub(super) fn latencies(&mut self) {
+        let told = [
+            ("accepted", &mut self.accepted),
+            ("mapped", &mut self.mapped),
+            ("delivered", &mut self.delivered),
+        ];
+        let told = told.map(|(step, ages)| {
+            ages.sort_unstable();
+            let at = |index: usize| ages.get(index).map_or(0.0, |age| millis(*age));
+            format!("{step} {:.1} / {:.1} ms", at(ages.len() / 2), at(ages.len().saturating_sub(1)))
+        });
+        say!("\n{:>9}  since sent, median / slowest: {}", "", told.join(", "));
+    }
+
+    /// Tells of dead letters as they lie in the log.
+    pub(super) fn dead_letters(&self, refused: usize, letters: &[Summary]) {
+        let of = letters.first().map_or("", |letter| letter.destination.as_str());
+        say!("\n{:>9}  {refused} attempts at {of} failed; its dead letters:", "");
+        for letter in letters {
+            let reason = letter.reason.map_or("unknown", |reason| reason.label());
+            say!("{:>9}  {}  {reason}  {}", "", letter.id, letter.event_id);
+        }
+    }
+
+    /// Prints a line of an event, and returns how long ago it was sent.
+    fn line(&self, id: &str, at: Instant, text: &str) -> Duration {
         let (source, kind, age) = match self.events.get(id) {
-            Some(event) => (event.source, event.kind, event.sent.elapsed()),
+            Some(event) => (event.source, event.kind, at.duration_since(event.sent)),
             None => ("?", "?", Duration::ZERO),
         };
-        let at = self.began.elapsed().as_secs_f64();
-        let age = age.as_secs_f64() * 1000.0;
-        say!("{at:7.3} s  {source:<8} {kind:<22} {:<ID_CHARS$}  +{age:7.1} ms  {text}", short(id));
+        let time = at.duration_since(self.began).as_secs_f64();
+        let (id, age_ms) = (short(id), millis(age));
+        say!("{time:7.3} s  {source:<8}  {kind:<22}  {id:<ID_CHARS$}  {age_ms:>9.1} ms  {text}");
+        age
     }
+}
+
+fn answered(status: Option<u16>) -> String {
+    status.map_or_else(|| "gave no answer".to_owned(), |status| format!("answered {status}"))
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 /// The end of an id, where ids of one sender differ.

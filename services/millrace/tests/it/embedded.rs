@@ -120,7 +120,10 @@ fn dev_prints_three_lines_that_work_and_stops_at_once() {
     for command in &commands {
         let output = Command::new("sh").args(["-c", command]).output().unwrap();
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("event_id"), "{command}: {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.contains("event_id"),
+            "{command}: {answer}"
+        );
     }
     let received = dev.until("PUT /crm");
     assert!(received.contains("received  "), "{received}");
