@@ -65,7 +65,9 @@ async fn main() {
     }
     let filling = config.clone();
     tokio::task::spawn_blocking(move || fill(&filling)).await.unwrap();
-    println!("slots  transactions/s  records/s  commit p50  p99 ms  closed to committed p50  p99 ms");
+    println!(
+        "slots  transactions/s  records/s  commit p50  p99 ms  closed to committed p50  p99 ms"
+    );
     let mut rows = Vec::new();
     for slots in SLOTS {
         let row = measure(&config, slots).await;

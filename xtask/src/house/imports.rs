@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::finding::{Finding, Rule};
 
-/// The libraries only the crates named may know.
+/// The libraries only the crates named may know. The floors are an exception: they show what these
+/// libraries cost without our crates around them.
 const WRAPPED: [(&str, &[&str]); 7] = [
     ("rdkafka", &["kafka-io", "millrace-floor"]),
     ("schema_registry_converter", &["registry-io"]),

@@ -2,17 +2,16 @@
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
-use apache_avro::from_avro_datum;
 use bytes::Bytes;
 use clap::Parser;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use millrace_floor::{DELIVERY, headers, producer, schema};
+use millrace_floor::{Codec, DELIVERY, consumer, headers, producer};
 use rdkafka::{
-    ClientConfig, Message,
-    consumer::{BaseConsumer, CommitMode, Consumer},
+    Message,
+    consumer::{CommitMode, Consumer},
     producer::{BaseRecord, ThreadedProducer},
 };
 use serde::Deserialize;
@@ -51,7 +50,7 @@ struct Delivery {
 
 #[derive(Deserialize)]
 struct Wanted {
-    #[serde(with = "apache_avro::serde_avro_bytes")]
+    #[serde(with = "apache_avro::serde::bytes")]
     body: Vec<u8>,
 }
 
@@ -85,23 +84,12 @@ async fn main() {
 }
 
 fn read(arguments: &Arguments, sender: &mpsc::Sender<Delivery>) {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &arguments.bootstrap)
-        .set("group.id", &arguments.group)
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "true")
-        .set("auto.offset.reset", "earliest")
-        .set("fetch.wait.max.ms", "50")
-        .create()
-        .expect("the consumer's settings are known to librdkafka");
-    consumer.subscribe(&[&arguments.topic]).expect("the topic's name is valid");
-    let schema = schema(DELIVERY);
+    let consumer = consumer(&arguments.bootstrap, &arguments.group, &arguments.topic);
+    let deliveries = Codec::new(DELIVERY);
     let mut read: usize = 0;
     loop {
         let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
-        let datum = &message.payload().expect("every record has a value")[5..];
-        let value = from_avro_datum(&schema, &mut &datum[..], None).expect("it is a delivery");
-        let delivery = apache_avro::from_value(&value).expect("it is a delivery");
+        let delivery = deliveries.decode(message.payload().expect("every record has a value"));
         sender.blocking_send(delivery).expect("the other end lives as long");
         read += 1;
         if read.is_multiple_of(500) {

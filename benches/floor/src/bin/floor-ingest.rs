@@ -1,6 +1,13 @@
 //! Ingest's floor: hyper reads the body, HMAC is checked, a ThreadedProducer writes it, 200.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use clap::Parser;
@@ -29,10 +36,16 @@ struct Arguments {
     secret: String,
 }
 
+/// What an event's record holds besides the body.
+const AROUND: [u8; 300] = [b'e'; 300];
+/// So that keys repeat as the sources' do.
+const KEYS: usize = 2_000;
+
 struct Floor {
     producer: ThreadedProducer<Reports>,
     topic: String,
     mac: Hmac<Sha256>,
+    taken: AtomicUsize,
 }
 
 #[tokio::main]
@@ -40,7 +53,8 @@ async fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
     let mac = Hmac::new_from_slice(arguments.secret.as_bytes()).expect("HMAC takes any key");
     let producer = producer(&arguments.bootstrap, "0");
-    let floor = Arc::new(Floor { producer, topic: arguments.topic, mac });
+    let floor =
+        Arc::new(Floor { producer, topic: arguments.topic, mac, taken: AtomicUsize::new(0) });
     let listener = TcpListener::bind(arguments.listen).await?;
     loop {
         let (stream, _) = listener.accept().await?;
@@ -49,7 +63,8 @@ async fn main() -> std::io::Result<()> {
         tokio::spawn(async move {
             let service = service_fn(|request| answer(request, &floor));
             // A broken connection is the sender's to notice.
-            let _ended = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ended =
+                http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
@@ -76,9 +91,11 @@ async fn answer(
 async fn write(floor: &Floor, id: &Option<http::HeaderValue>, body: &[u8]) -> bool {
     let id = id.as_ref().and_then(|v| v.to_str().ok()).unwrap_or_default();
     let (sender, report) = oneshot::channel();
+    let key = format!("bench/{}", floor.taken.fetch_add(1, Ordering::Relaxed) % KEYS);
+    let value = [&AROUND, body].concat();
     let record = BaseRecord::with_opaque_to(&floor.topic, Box::new(sender))
-        .key(id)
-        .payload(body)
+        .key(&key)
+        .payload(&value)
         .headers(headers(id));
     floor.producer.send(record).is_ok() && report.await.unwrap_or(false)
 }

@@ -1,22 +1,27 @@
 //! Transform's floor: consume, parse into VRL's value, the mapping by hand, encode, produce and
-//! commit the offsets in a transaction.
+//! commit the offsets in a transaction of the size that Millrace's have under load.
 
 use std::time::{Duration, Instant};
 
-use apache_avro::{from_avro_datum, types::Value as Avro};
 use clap::Parser;
-use millrace_floor::{DELIVERY, ENVELOPE, Envelope, framed, headers, schema};
+use millrace_floor::{Codec, DELIVERY, ENVELOPE, consumer, delivery_headers};
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
+    consumer::Consumer,
+    message::BorrowedMessage,
     producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
+use serde::{Deserialize, Serialize};
 use vrl::value::Value;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// What one transaction holds at most.
+const RECORDS: usize = 5_000;
+const BYTES: usize = 8 << 20;
+const INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Parser)]
 struct Arguments {
@@ -28,55 +33,102 @@ struct Arguments {
     to: String,
     #[arg(long)]
     group: String,
-    /// The most records of a transaction.
-    #[arg(long, default_value_t = 1000)]
-    batch: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Pair {
+    name: String,
+    value: String,
+}
+
+#[derive(Deserialize)]
+#[allow(dead_code)] // all of an event is read, whatever is used of it
+struct Envelope {
+    event_id: String,
+    source: String,
+    event_type: String,
+    subject: Option<String>,
+    time_ms: i64,
+    received_ms: i64,
+    correlation_id: String,
+    causation_id: Option<String>,
+    content_type: String,
+    http_headers: Vec<Pair>,
+    #[serde(with = "apache_avro::serde::bytes")]
+    body: Vec<u8>,
+}
+
+#[derive(Serialize)]
+struct Delivery<'a> {
+    delivery_id: &'a str,
+    event_id: &'a str,
+    source: &'a str,
+    event_type: &'a str,
+    route: &'a str,
+    destination: &'a str,
+    correlation_id: &'a str,
+    event_time_ms: i64,
+    received_ms: i64,
+    created_ms: i64,
+    mapping_version: &'a str,
+    split_index: u32,
+    order: Order,
+    request: Request<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Order {
+    Strict,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    method: &'a str,
+    path: &'a str,
+    query: Vec<Pair>,
+    headers: Vec<Pair>,
+    content_type: &'a str,
+    #[serde(with = "apache_avro::serde::bytes")]
+    body: Vec<u8>,
+}
+
+/// The mapping's result.
+#[derive(Serialize)]
+struct Body<'a> {
+    id: Option<&'a Value>,
+    kind: Option<&'a Value>,
+    customer: Option<&'a Value>,
+    payload: Option<&'a Value>,
 }
 
 fn main() {
     let arguments = Arguments::parse();
-    let consumer = consumer(&arguments);
+    let consumer = consumer(&arguments.bootstrap, &arguments.group, &arguments.from);
     let producer = transactional(&arguments);
     producer.init_transactions(TIMEOUT).expect("the broker has a transaction coordinator");
-    let (envelope, delivery) = (schema(ENVELOPE), schema(DELIVERY));
+    let (envelopes, deliveries) = (Codec::new(ENVELOPE), Codec::new(DELIVERY));
     loop {
         producer.begin_transaction().expect("no other is open");
-        let mut offsets = TopicPartitionList::new();
-        let begun = Instant::now();
-        let mut batch = 0;
-        while batch < arguments.batch && begun.elapsed() < Duration::from_millis(200) {
+        let mut batch = Batch::default();
+        while !batch.is_full() {
             let Some(Ok(message)) = consumer.poll(Duration::from_millis(5)) else { continue };
-            let datum = &message.payload().expect("every record has a value")[5..];
-            let value = from_avro_datum(&envelope, &mut &datum[..], None).expect("an envelope");
-            let event: Envelope = apache_avro::from_value(&value).expect("an envelope");
-            let mapped = map(&event, &delivery);
-            let key = message.key().unwrap_or_default();
+            let value = message.payload().expect("every record has a value");
+            let event: Envelope = envelopes.decode(value);
+            let mapped = deliveries.encode(1, &map(&event));
+            batch.take(&message, mapped.len());
             let record = BaseRecord::to(&arguments.to)
-                .key(key)
+                .key(message.key().unwrap_or_default())
                 .payload(&mapped)
-                .headers(headers(&event.event_id));
+                .headers(delivery_headers(&event.event_id));
             producer.send(record).map_err(|(e, _)| e).expect("the producer has room");
-            note(&mut offsets, message.topic(), message.partition(), message.offset() + 1);
-            batch += 1;
         }
         producer.flush(TIMEOUT).expect("the broker acknowledges");
         let group = consumer.group_metadata().expect("the consumer has a group");
-        producer.send_offsets_to_transaction(&offsets, &group, TIMEOUT).expect("offsets are taken");
+        let offsets = producer.send_offsets_to_transaction(&batch.offsets, &group, TIMEOUT);
+        offsets.expect("the offsets are taken");
         producer.commit_transaction(TIMEOUT).expect("the transaction stands");
     }
-}
-
-fn consumer(arguments: &Arguments) -> BaseConsumer {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &arguments.bootstrap)
-        .set("group.id", &arguments.group)
-        .set("enable.auto.commit", "false")
-        .set("auto.offset.reset", "earliest")
-        .set("fetch.wait.max.ms", "50")
-        .create()
-        .expect("the consumer's settings are known to librdkafka");
-    consumer.subscribe(&[&arguments.from]).expect("the topic's name is valid");
-    consumer
 }
 
 fn transactional(arguments: &Arguments) -> ThreadedProducer<DefaultProducerContext> {
@@ -91,51 +143,72 @@ fn transactional(arguments: &Arguments) -> ThreadedProducer<DefaultProducerConte
         .expect("the producer's settings are known to librdkafka")
 }
 
-fn note(offsets: &mut TopicPartitionList, topic: &str, partition: i32, next: i64) {
-    match offsets.find_partition(topic, partition) {
-        Some(mut element) => element.set_offset(Offset::Offset(next)),
-        None => offsets.add_partition_offset(topic, partition, Offset::Offset(next)),
+/// What one transaction has taken so far.
+struct Batch {
+    begun: Instant,
+    records: usize,
+    bytes: usize,
+    offsets: TopicPartitionList,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        let (begun, offsets) = (Instant::now(), TopicPartitionList::new());
+        Self { begun, records: 0, bytes: 0, offsets }
     }
-    .expect("the offset is valid");
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        let late = self.records > 0 && self.begun.elapsed() >= INTERVAL;
+        late || self.records >= RECORDS || self.bytes >= BYTES
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>, bytes: usize) {
+        let (topic, partition) = (message.topic(), message.partition());
+        let next = Offset::Offset(message.offset() + 1);
+        match self.offsets.find_partition(topic, partition) {
+            Some(mut element) => element.set_offset(next),
+            None => self.offsets.add_partition_offset(topic, partition, next),
+        }
+        .expect("the offset is valid");
+        self.records += 1;
+        self.bytes += bytes;
+    }
 }
 
 /// The bench's mapping by hand: a few fields of the body become the request's.
-fn map(event: &Envelope, schema: &apache_avro::Schema) -> Vec<u8> {
+fn map(event: &Envelope) -> Delivery<'_> {
     let body: Value = serde_json::from_slice(&event.body).expect("the body is JSON");
-    let text = |path: &str| {
-        body.get(path).map_or_else(String::new, |v| v.to_string_lossy().into_owned())
+    let fields = body.as_object().expect("the body is an object");
+    let body = Body {
+        id: fields.get("id"),
+        kind: fields.get("type"),
+        customer: fields.get("customer"),
+        payload: fields.get("data"),
     };
-    let request = serde_json::json!({
-        "id": text("id"), "kind": text("type"), "customer": text("customer"), "payload": body.get("data"),
-    });
-    let request = serde_json::to_vec(&request).expect("it is JSON");
-    framed(1, apache_avro::to_avro_datum(schema, delivery(event, request)).expect("a delivery"))
-}
-
-fn delivery(event: &Envelope, body: Vec<u8>) -> Avro {
-    let text = |t: &str| Avro::String(t.to_owned());
-    let request = Avro::Record(vec![
-        ("method".into(), text("")),
-        ("path".into(), text("")),
-        ("query".into(), Avro::Array(Vec::new())),
-        ("headers".into(), Avro::Array(Vec::new())),
-        ("content_type".into(), text("application/json")),
-        ("body".into(), Avro::Bytes(body)),
-    ]);
-    Avro::Record(vec![
-        ("delivery_id".into(), text("mr_00000000000000000000000000000000")),
-        ("event_id".into(), text(&event.event_id)),
-        ("source".into(), text(&event.source)),
-        ("event_type".into(), text(&event.event_type)),
-        ("route".into(), text("bench")),
-        ("destination".into(), text("bench")),
-        ("correlation_id".into(), text(&event.correlation_id)),
-        ("event_time_ms".into(), Avro::Long(event.time_ms)),
-        ("received_ms".into(), Avro::Long(event.received_ms)),
-        ("created_ms".into(), Avro::Long(event.received_ms)),
-        ("mapping_version".into(), text("000000000000")),
-        ("split_index".into(), Avro::Int(0)),
-        ("order".into(), Avro::Enum(0, "STRICT".into())),
-        ("request".into(), request),
-    ])
+    let header = Pair { name: "x-event".to_owned(), value: event.event_id.clone() };
+    Delivery {
+        delivery_id: "mr_00000000000000000000000000000000",
+        event_id: &event.event_id,
+        source: &event.source,
+        event_type: &event.event_type,
+        route: "bench",
+        destination: "bench",
+        correlation_id: &event.correlation_id,
+        event_time_ms: event.time_ms,
+        received_ms: event.received_ms,
+        created_ms: event.received_ms,
+        mapping_version: "000000000000",
+        split_index: 0,
+        order: Order::Strict,
+        request: Request {
+            method: "",
+            path: "",
+            query: Vec::new(),
+            headers: vec![header],
+            content_type: "application/json",
+            body: serde_json::to_vec(&body).expect("it is JSON"),
+        },
+    }
 }

@@ -1,53 +1,54 @@
 //! Deliver: a backlog of deliveries of 2,000 keys to one destination, 256 in flight.
 
-use std::time::{Duration, Instant};
-
 use testkit::Spawned;
+use wire::{Kind, headers};
 
 use crate::{
-    measure::{Report, Run},
+    measure::{Report, Run, start_of},
     records,
-    world::World,
+    world::{Site, World},
 };
 
 const BODY: usize = 2_000;
-const DEADLINE: Duration = Duration::from_secs(300);
 
-pub async fn run(world: &World, pairs: usize, events: u64) {
+pub(crate) async fn run(world: &World, pairs: usize, events: u64) {
+    let site = world.site("deliver-start").await;
+    let start = start_of(site.spawn("deliver")).await;
+    let floor_start = start_of(floor(&site)).await;
     let mut runs = Vec::new();
     for pair in 0..pairs {
-        let destination = format!("d{pair}");
-        fill(world, &destination, events).await;
-        let begun = Instant::now();
-        let service = world.program("millrace").arg("deliver").env("MILLRACE_INSTANCE", "deliver-0");
-        let of_service = drained(world, service.spawn(), events, begun).await;
-        let begun = Instant::now();
-        let of_floor = drained(world, floor(world, pair), events, begun).await;
-        runs.push((of_service, of_floor));
+        let site = world.site(&format!("deliver-{pair}")).await;
+        fill(&site, events).await;
+        let service = drained(world, site.spawn("deliver"), events, start).await;
+        runs.push((service, drained(world, floor(&site), events, floor_start).await));
     }
     Report::of_pairs("deliver", &runs).publish();
 }
 
-async fn fill(world: &World, destination: &str, events: u64) {
-    let topic = format!("out.{destination}");
-    let id = world.schema_id(&topic, wire::Kind::Delivery).await;
+async fn fill(site: &Site<'_>, events: u64) {
+    let topic = site.names.out("bench");
+    let id = site.schema_id(&topic, Kind::Delivery).await;
     let records = (0..events).map(|n| {
-        let delivery = records::delivery(destination, n, records::body(n, BODY));
-        (records::key(n), wire::encode(&delivery, id).unwrap())
+        let delivery = records::delivery(n, records::body(n, BODY));
+        let trace = Some(records::trace());
+        let value = wire::encode(&delivery, id).unwrap();
+        (records::key(n), value, headers::delivery(&delivery, trace, trace))
     });
-    world.fill(&topic, records).await;
+    site.world.fill(&topic, records).await;
 }
 
-fn floor(world: &World, pair: usize) -> Spawned {
-    let program = world.program("floor-deliver").arg("--bootstrap").arg(world.kafka.bootstrap());
-    let program = program.arg("--topic").arg(format!("out.d{pair}"));
-    let program = program.arg("--receipts").arg("receipts").arg("--group").arg(format!("floor-{pair}"));
-    program.arg("--to").arg(world.receiver.address()).arg("--in-flight").arg(256).spawn()
+fn floor(site: &Site<'_>) -> Spawned {
+    let program = site.world.program("floor-deliver");
+    let program = program.arg("--bootstrap").arg(site.world.kafka.bootstrap());
+    let program = program.arg("--topic").arg(site.names.out("bench"));
+    let program = program.arg("--receipts").arg(site.names.receipts());
+    let program = program.arg("--group").arg(format!("{}floor-deliver", site.names.prefix()));
+    let program = program.arg("--to").arg(site.world.receiver.address());
+    program.arg("--in-flight").arg(records::IN_FLIGHT).spawn()
 }
 
-/// Waits until the receiver has taken the events, and measures the process.
-async fn drained(world: &World, process: Spawned, events: u64, begun: Instant) -> Run {
+async fn drained(world: &World, process: Spawned, events: u64, start: std::time::Duration) -> Run {
     let before = world.receiver.taken();
-    world.receiver.await_taken(before + events as usize, DEADLINE).await;
-    Run::of(&process, events, begun.elapsed(), Duration::ZERO)
+    let done = async || (world.receiver.taken() - before) as u64;
+    Run::of_backlog(process, events, start, done).await
 }

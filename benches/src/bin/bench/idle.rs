@@ -7,16 +7,17 @@ use crate::{measure::Report, world::World};
 const WATCHED: Duration = Duration::from_secs(20);
 const SETTLE: Duration = Duration::from_secs(5);
 
-pub async fn run(world: &World) {
+pub(crate) async fn run(world: &World) {
+    let site = world.site("idle").await;
     for name in ["ingest", "transform", "deliver", "dlq-replayer"] {
-        let service = world.service(name).await;
+        let service = site.service(name).await;
         tokio::time::sleep(SETTLE).await;
         let before = service.cpu().unwrap();
         tokio::time::sleep(WATCHED).await;
         let used = service.cpu().unwrap().saturating_sub(before);
         let share = used.as_secs_f64() / WATCHED.as_secs_f64();
         let rss_mib = service.rss_bytes().unwrap() as f64 / 1048576.0;
-        println!("{name:<24} idle: {:.2} % of a core, {rss_mib:.0} MiB", share * 100.0);
+        println!("{name:<20} idle: {:.2} % of a core, {rss_mib:.0} MiB", share * 100.0);
         Report {
             name: format!("idle-{name}"),
             events: 0,
@@ -29,6 +30,6 @@ pub async fn run(world: &World) {
             p99_ms: None,
             rss_mib,
         }
-        .publish();
+        .write();
     }
 }

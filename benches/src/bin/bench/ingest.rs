@@ -13,31 +13,31 @@ use testkit::{
 use crate::{
     measure::{Report, Run, percentile_ms},
     records,
-    world::World,
+    world::{Site, World},
 };
 
-const CONNECTIONS: u64 = 256;
 const BODY: usize = 2_000;
 const LATENCY_SECONDS: f64 = 10.0;
 
-pub async fn run(world: &World, pairs: usize, events: u64) {
+pub(crate) async fn run(world: &World, pairs: usize, events: u64) {
     let bodies: Arc<Vec<Bytes>> =
         Arc::new((0..records::KEYS).map(|n| records::body(n, BODY).into()).collect());
+    let site = world.site("ingest").await;
     let mut runs = Vec::new();
     for _ in 0..pairs {
-        let service = world.service("ingest").await;
+        let service = site.service("ingest").await;
         let of_service = full(world, &service, &bodies, events).await;
         drop(service);
-        let floor = floor(world).await;
+        let floor = floor(&site).await;
         let of_floor = full(world, &floor, &bodies, events).await;
         drop(floor);
         runs.push((of_service, of_floor));
     }
     let mut report = Report::of_pairs("ingest", &runs);
-    let service = world.service("ingest").await;
+    let service = site.service("ingest").await;
     let rate = report.events_per_second / 2.0;
     let load = Load {
-        connections: CONNECTIONS,
+        connections: records::IN_FLIGHT,
         per_second: Some(rate),
         ..Load::new(world.ingest(), (rate * LATENCY_SECONDS) as u64)
     };
@@ -49,20 +49,20 @@ pub async fn run(world: &World, pairs: usize, events: u64) {
     report.publish();
 }
 
-async fn floor(world: &World) -> Spawned {
-    let program = world.program("floor-ingest").arg("--listen").arg(world.ingest());
-    let program = program.arg("--bootstrap").arg(world.kafka.bootstrap());
-    let program = program.arg("--topic").arg("raw.s0").arg("--secret").arg(records::SECRET);
-    let floor = program.spawn();
+async fn floor(site: &Site<'_>) -> Spawned {
+    let program = site.world.program("floor-ingest").arg("--listen").arg(site.world.ingest());
+    let program = program.arg("--bootstrap").arg(site.world.kafka.bootstrap());
+    let program = program.arg("--topic").arg(site.names.raw("bench"));
+    let floor = program.arg("--secret").arg(records::SECRET).spawn();
     wait::until_some("the floor listens", Duration::from_secs(20), || async {
-        tokio::net::TcpStream::connect(world.ingest()).await.ok()
+        tokio::net::TcpStream::connect(site.world.ingest()).await.ok()
     })
     .await;
     floor
 }
 
 async fn full(world: &World, process: &Spawned, bodies: &Arc<Vec<Bytes>>, events: u64) -> Run {
-    let load = |n| Load { connections: CONNECTIONS, ..Load::new(world.ingest(), n) };
+    let load = |n| Load { connections: records::IN_FLIGHT, ..Load::new(world.ingest(), n) };
     requests(&load(events / 10), bodies).await; // connections and caches are warm from here on
     let (cpu, begun) = (process.cpu().unwrap(), Instant::now());
     requests(&load(events), bodies).await;
@@ -71,9 +71,8 @@ async fn full(world: &World, process: &Spawned, bodies: &Arc<Vec<Bytes>>, events
 
 async fn requests(load: &Load, bodies: &Arc<Vec<Bytes>>) -> Vec<Sent> {
     let bodies = bodies.clone();
-    let make = move |number: u64| {
-        records::github("s0", number, &bodies[(number % records::KEYS) as usize])
-    };
+    let make =
+        move |number: u64| records::github(number, &bodies[(number % records::KEYS) as usize]);
     let sent = send(load, make, |_| {}).await;
     let refused = sent.iter().filter(|s| !s.is_accepted()).count();
     assert_eq!((sent.len() as u64, refused), (load.requests, 0), "every request is accepted");

@@ -38,9 +38,9 @@ struct Arguments {
     /// Events of one run.
     #[arg(long, default_value_t = 30_000)]
     events: u64,
-    /// Brokers: 1 or 3.
-    #[arg(long, default_value_t = 1)]
-    brokers: u16,
+    /// Brokers, 1 or 3: three for ingest and one for the rest where not said.
+    #[arg(long)]
+    brokers: Option<u16>,
 }
 
 #[tokio::main]
@@ -48,12 +48,22 @@ async fn main() {
     let arguments = Arguments::parse();
     let all = [What::Ingest, What::Transform, What::Deliver, What::Pipeline, What::Idle];
     let chosen = if arguments.what.is_empty() { all.to_vec() } else { arguments.what };
-    let world = World::start(arguments.brokers, arguments.pairs).await;
-    for what in chosen {
+    let (pairs, events) = (arguments.pairs, arguments.events);
+    let (ingest, rest): (Vec<What>, Vec<What>) =
+        chosen.iter().partition(|what| matches!(what, What::Ingest));
+    if !ingest.is_empty() {
+        let world = World::start(arguments.brokers.unwrap_or(3)).await;
+        ingest::run(&world, pairs, events).await;
+    }
+    if rest.is_empty() {
+        return;
+    }
+    let world = World::start(arguments.brokers.unwrap_or(1)).await;
+    for what in rest {
         match what {
-            What::Ingest => ingest::run(&world, arguments.pairs, arguments.events).await,
-            What::Transform => transform::run(&world, arguments.pairs, arguments.events).await,
-            What::Deliver => deliver::run(&world, arguments.pairs, arguments.events).await,
+            What::Ingest => {}
+            What::Transform => transform::run(&world, pairs, events).await,
+            What::Deliver => deliver::run(&world, pairs, events).await,
             What::Pipeline => pipeline::run(&world).await,
             What::Idle => idle::run(&world).await,
         }

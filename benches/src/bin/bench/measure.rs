@@ -1,29 +1,66 @@
 //! What one run gave, medians over runs, and the table and file they end in.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
-use testkit::Spawned;
+use testkit::{Spawned, scratch};
+use tokio::time::{MissedTickBehavior, interval};
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+const DEADLINE: Duration = Duration::from_secs(300);
+/// Long enough for a process to connect, join its group and have nothing to do.
+const STARTED: Duration = Duration::from_secs(4);
 
 /// One run of one process.
 #[derive(Debug, Clone, Copy)]
-pub struct Run {
-    pub events: u64,
-    pub seconds: f64,
-    pub cpu_us_per_event: f64,
-    pub rss_mib: f64,
+pub(crate) struct Run {
+    pub(crate) events: u64,
+    pub(crate) seconds: f64,
+    pub(crate) cpu_us_per_event: f64,
+    pub(crate) rss_mib: f64,
 }
 
 impl Run {
     /// Takes the figures of a process that has done its events since `cpu_before`.
-    pub fn of(process: &Spawned, events: u64, took: Duration, cpu_before: Duration) -> Self {
+    pub(crate) fn of(process: &Spawned, events: u64, took: Duration, cpu_before: Duration) -> Self {
         let cpu = process.cpu().unwrap().saturating_sub(cpu_before);
         Self {
             events,
             seconds: took.as_secs_f64(),
             cpu_us_per_event: cpu.as_secs_f64() * 1e6 / events as f64,
-            rss_mib: process.rss_bytes().unwrap() as f64 / (1024.0 * 1024.0),
+            rss_mib: peak_mib(process),
         }
+    }
+
+    /// Waits until a process has done a backlog of `events`, as `done` counts them.
+    pub(crate) async fn of_backlog(
+        mut process: Spawned,
+        events: u64,
+        start: Duration,
+        done: impl AsyncFn() -> u64,
+    ) -> Self {
+        let begun = Instant::now();
+        let mut first = None;
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let count = done().await;
+            if count >= events {
+                break;
+            }
+            if count > 0 {
+                first.get_or_insert((Instant::now(), count));
+            }
+            let alive = process.ended().is_none() && begun.elapsed() < DEADLINE;
+            assert!(alive, "{count} of {events} done:\n{}", process.log());
+        }
+        let (since, before) = first.unwrap_or((begun, 0));
+        let took = since.elapsed().mul_f64(events as f64 / (events - before) as f64);
+        Self::of(&process, events, took, start)
     }
 
     fn per_second(&self) -> f64 {
@@ -31,26 +68,47 @@ impl Run {
     }
 }
 
+/// Returns the processor time that a process takes to start, with nothing to do.
+pub(crate) async fn start_of(process: Spawned) -> Duration {
+    tokio::time::sleep(STARTED).await;
+    process.cpu().unwrap()
+}
+
+/// The most memory a process has had.
+fn peak_mib(process: &Spawned) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    kib / 1024.0
+}
+
 /// The figures of one service; what was not measured is null.
 #[derive(Debug, Serialize)]
-pub struct Report {
-    pub name: String,
-    pub events: u64,
-    pub events_per_second: f64,
-    pub cpu_us_per_event: f64,
-    pub floor_cpu_us_per_event: Option<f64>,
-    pub ratio: Option<f64>,
-    pub p50_ms: Option<f64>,
-    pub p99_ms: Option<f64>,
-    pub rss_mib: f64,
+pub(crate) struct Report {
+    pub(crate) name: String,
+    pub(crate) events: u64,
+    pub(crate) events_per_second: f64,
+    pub(crate) cpu_us_per_event: f64,
+    pub(crate) floor_cpu_us_per_event: Option<f64>,
+    pub(crate) ratio: Option<f64>,
+    pub(crate) p50_ms: Option<f64>,
+    pub(crate) p99_ms: Option<f64>,
+    pub(crate) rss_mib: f64,
 }
 
 impl Report {
     /// The medians of alternating runs.
-    pub fn of_pairs(name: &str, pairs: &[(Run, Run)]) -> Self {
+    pub(crate) fn of_pairs(name: &str, pairs: &[(Run, Run)]) -> Self {
         let service = |f: fn(&Run) -> f64| median(pairs.iter().map(|(s, _)| f(s)).collect());
         let floor = median(pairs.iter().map(|(_, f)| f.cpu_us_per_event).collect());
         let cpu = service(|r| r.cpu_us_per_event);
+        for (service, floor) in pairs {
+            let (cpu, of_floor) = (service.cpu_us_per_event, floor.cpu_us_per_event);
+            let (rate, rate_of_floor) = (service.per_second(), floor.per_second());
+            println!(
+                "  {name}: {cpu:.1} µs, floor {of_floor:.1} µs; {rate:.0}/s, floor {rate_of_floor:.0}/s"
+            );
+        }
         Self {
             name: name.to_owned(),
             events: pairs.iter().map(|(s, _)| s.events).sum(),
@@ -64,11 +122,11 @@ impl Report {
         }
     }
 
-    /// Prints the row and writes `target/bench/NAME.json`.
-    pub fn publish(&self) {
+    /// Prints the row and writes the file.
+    pub(crate) fn publish(&self) {
         let or_dash = |x: Option<f64>| x.map_or_else(|| "-".to_owned(), |x| format!("{x:.2}"));
         println!(
-            "{:<24} {:>8} events {:>8.0}/s {:>8.1} µs CPU, floor {:>7}, ratio {:>5}, p50 {:>7} ms, p99 {:>7} ms, {:>5.0} MiB",
+            "{:<20} {:>8} events {:>8.0}/s {:>8.1} µs CPU, floor {:>7}, ratio {:>5}, p50 {:>7} ms, p99 {:>7} ms, {:>5.0} MiB",
             self.name,
             self.events,
             self.events_per_second,
@@ -79,7 +137,12 @@ impl Report {
             or_dash(self.p99_ms),
             self.rss_mib,
         );
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
+        self.write();
+    }
+
+    /// Writes `target/bench/NAME.json`.
+    pub(crate) fn write(&self) {
+        let folder = scratch::target().join("bench");
         fs::create_dir_all(&folder).unwrap();
         let file = folder.join(format!("{}.json", self.name));
         fs::write(file, serde_json::to_vec_pretty(self).unwrap()).unwrap();
@@ -87,13 +150,13 @@ impl Report {
 }
 
 /// The middle value; of an even number of values the upper of the two in the middle.
-pub fn median(mut values: Vec<f64>) -> f64 {
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// The value below which `share` of the times lie, in milliseconds.
-pub fn percentile_ms(times: &mut [Duration], share: f64) -> Option<f64> {
+pub(crate) fn percentile_ms(times: &mut [Duration], share: f64) -> Option<f64> {
     times.sort_unstable();
     let place = ((times.len() as f64 * share) as usize).min(times.len().checked_sub(1)?);
     Some(times[place].as_secs_f64() * 1e3)

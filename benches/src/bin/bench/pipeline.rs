@@ -19,14 +19,16 @@ use crate::{
     world::World,
 };
 
+const SERVICES: [&str; 4] = ["ingest", "transform", "deliver", "dlq-replayer"];
 const SECONDS: u64 = 20;
 const BODY: usize = 2_000;
 const ARRIVED: Duration = Duration::from_secs(60);
 
-pub async fn run(world: &World) {
+pub(crate) async fn run(world: &World) {
+    let site = world.site("pipeline").await;
     let mut services = Vec::new();
-    for name in ["ingest", "transform", "deliver", "dlq-replayer"] {
-        services.push(world.service(name).await);
+    for name in SERVICES {
+        services.push(site.service(name).await);
     }
     at_rate(world, &services, 100, 1_000_000, None).await; // warm: connections, caches, schema ids
     at_rate(world, &services, 200, 2_000_000, Some("pipeline-200")).await;
@@ -40,20 +42,27 @@ async fn at_rate(world: &World, services: &[Spawned], rate: u64, first: u64, nam
     let begun: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
     let starts = begun.clone();
     let make = move |number: u64| {
-        let request =
-            records::github("s0", first + number, &bodies[(number % records::KEYS) as usize]);
+        let request = records::github(first + number, &bodies[(number % records::KEYS) as usize]);
         starts.lock().unwrap().insert(records::id(first + number), Instant::now());
         request
     };
-    let load =
-        Load { connections: 64, per_second: Some(rate as f64), ..Load::new(world.ingest(), events) };
+    let load = Load {
+        connections: 64,
+        per_second: Some(rate as f64),
+        ..Load::new(world.ingest(), events)
+    };
     let cpu = cpu_of(services);
     let taken = world.receiver.taken();
     let sent = send(&load, make, |_| {}).await;
     assert!(sent.iter().all(|s| s.is_accepted()), "every request is accepted");
     world.receiver.await_taken(taken + events as usize, ARRIVED).await;
     let Some(name) = name else { return };
-    let used = cpu_of(services).saturating_sub(cpu);
+    let used: Vec<Duration> =
+        cpu_of(services).iter().zip(&cpu).map(|(now, before)| *now - *before).collect();
+    for (service, used) in SERVICES.iter().zip(&used) {
+        println!("  {name}: {service} {:.0} µs", used.as_secs_f64() * 1e6 / events as f64);
+    }
+    let used: Duration = used.iter().sum();
     let mut times = latencies(world, &begun.lock().unwrap());
     Report {
         name: name.to_owned(),
@@ -69,8 +78,8 @@ async fn at_rate(world: &World, services: &[Spawned], rate: u64, first: u64, nam
     .publish();
 }
 
-fn cpu_of(services: &[Spawned]) -> Duration {
-    services.iter().map(|s| s.cpu().unwrap()).sum()
+fn cpu_of(services: &[Spawned]) -> Vec<Duration> {
+    services.iter().map(|s| s.cpu().unwrap()).collect()
 }
 
 /// From the request's making to its arrival at the third party.

@@ -7,12 +7,25 @@ use http::Request;
 use http_body_util::Full;
 use sha2::Sha256;
 
-pub const SECRET: &str = "bench-secret";
+use domain::trace::TraceContext;
+
+pub(crate) const SECRET: &str = "bench-secret";
 /// How many keys the events are spread over.
-pub const KEYS: u64 = 2_000;
+pub(crate) const KEYS: u64 = 2_000;
+/// Requests in flight: connections to ingest, and from deliver.
+pub(crate) const IN_FLIGHT: u64 = 256;
+/// A few fields become the request's; the event's id goes into a header for the receiver.
+pub(crate) const MAPPING: &str = r#"kind = string(.type) ?? ""
+customer = string(.customer) ?? ""
+%request.headers = { "x-event": %id }
+. = { "id": .id, "kind": kind, "customer": customer, "payload": .data }
+"#;
+
+const ID: &str = "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b";
+const TIME_MS: i64 = 1_767_607_200_000;
 
 /// A JSON body of about `bytes` bytes with the fields that the mapping reads.
-pub fn body(number: u64, bytes: usize) -> Vec<u8> {
+pub(crate) fn body(number: u64, bytes: usize) -> Vec<u8> {
     let filler: Vec<serde_json::Value> = (0..bytes.saturating_sub(250) / 75)
         .map(|n| serde_json::json!({ "sku": format!("article-{n:06}"), "quantity": n % 7, "price": 640, "gift": false }))
         .collect();
@@ -27,11 +40,11 @@ pub fn body(number: u64, bytes: usize) -> Vec<u8> {
 }
 
 /// A request as GitHub would send it.
-pub fn github(source: &str, number: u64, body: &Bytes) -> Request<Full<Bytes>> {
+pub(crate) fn github(number: u64, body: &Bytes) -> Request<Full<Bytes>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(body);
     let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
-    Request::post(format!("/v1/events/{source}"))
+    Request::post("/v1/events/bench")
         .header("content-type", "application/json")
         .header("user-agent", "GitHub-Hookshot/bench")
         .header("x-github-event", "push")
@@ -41,25 +54,31 @@ pub fn github(source: &str, number: u64, body: &Bytes) -> Request<Full<Bytes>> {
         .unwrap()
 }
 
-pub fn id(number: u64) -> String {
+pub(crate) fn id(number: u64) -> String {
     format!("00000000-0000-4000-8000-{number:012x}")
 }
 
 /// The key of event `number`.
-pub fn key(number: u64) -> String {
+pub(crate) fn key(number: u64) -> String {
     format!("bench/{}", number % KEYS)
 }
 
+/// A trace that nobody has asked to record.
+pub(crate) fn trace() -> TraceContext {
+    let (trace_id, span_id) = ([7; 16], [7; 8]);
+    TraceContext { trace_id, span_id, sampled: false }
+}
+
 /// An event as ingest writes it.
-pub fn envelope(source: &str, number: u64, body: Vec<u8>) -> wire::Envelope {
+pub(crate) fn envelope(number: u64, body: Vec<u8>) -> wire::Envelope {
     wire::Envelope {
         event_id: id(number),
-        source: source.to_owned(),
+        source: "bench".to_owned(),
         event_type: "push".to_owned(),
         subject: None,
-        time_ms: 1_767_607_200_000,
-        received_ms: 1_767_607_200_000,
-        correlation_id: "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b".to_owned(),
+        time_ms: TIME_MS,
+        received_ms: TIME_MS,
+        correlation_id: ID.to_owned(),
         causation_id: None,
         content_type: "application/json".to_owned(),
         http_headers: vec![wire::Header { name: "x-github-event".into(), value: "push".into() }],
@@ -68,18 +87,18 @@ pub fn envelope(source: &str, number: u64, body: Vec<u8>) -> wire::Envelope {
 }
 
 /// A delivery as transform writes it.
-pub fn delivery(destination: &str, number: u64, body: Vec<u8>) -> wire::Delivery {
+pub(crate) fn delivery(number: u64, body: Vec<u8>) -> wire::Delivery {
     wire::Delivery {
         delivery_id: format!("mr_{number:032x}"),
         event_id: id(number),
-        source: "s0".to_owned(),
+        source: "bench".to_owned(),
         event_type: "push".to_owned(),
-        route: "r0".to_owned(),
-        destination: destination.to_owned(),
-        correlation_id: "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b".to_owned(),
-        event_time_ms: 1_767_607_200_000,
-        received_ms: 1_767_607_200_000,
-        created_ms: 1_767_607_200_000,
+        route: "bench".to_owned(),
+        destination: "bench".to_owned(),
+        correlation_id: ID.to_owned(),
+        event_time_ms: TIME_MS,
+        received_ms: TIME_MS,
+        created_ms: TIME_MS,
         mapping_version: "none".to_owned(),
         split_index: 0,
         order: wire::Order::Strict,

@@ -1,90 +1,73 @@
 //! Transform: a backlog of events, mapped as fast as it goes. Two sizes of body.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use kafka_io::reader::{Reader, ReaderOptions};
-use testkit::{Spawned, wait};
+use testkit::Spawned;
+use wire::{Kind, headers};
 
 use crate::{
-    measure::{Report, Run},
+    measure::{Report, Run, start_of},
     records,
-    world::World,
+    world::{PARTITIONS, Site, World},
 };
 
-const DEADLINE: Duration = Duration::from_secs(300);
-const PARTITIONS: i32 = 3;
-
-pub async fn run(world: &World, pairs: usize, events: u64) {
+pub(crate) async fn run(world: &World, pairs: usize, events: u64) {
+    let reader = Arc::new(reader(world));
+    let site = world.site("transform-start").await;
+    let start = start_of(site.spawn("transform")).await;
+    let floor_start = start_of(floor(&site)).await;
     for (name, bytes) in [("transform-1kb", 1_200), ("transform", 7_700)] {
         let mut runs = Vec::new();
         for pair in 0..pairs {
-            let source = format!("s{pair}");
-            let end = fill(world, &source, events, bytes).await;
-            let begun = Instant::now();
-            let service = world.program("millrace").arg("transform");
-            let service = service.env("MILLRACE_INSTANCE", "transform-0");
-            let of_service = drained(world, service.spawn(), "millrace-transform", &source, end, events, begun).await;
-            let group = format!("floor-{name}-{pair}");
-            let begun = Instant::now();
-            let floor = floor(world, &source, pair, &group);
-            let all = end.max(0) as u64;
-            let of_floor = drained(world, floor, &group, &source, end, all, begun).await;
-            runs.push((of_service, of_floor));
+            let site = world.site(&format!("{name}-{pair}")).await;
+            fill(&site, events, bytes).await;
+            let group = format!("{}millrace-transform", site.names.prefix());
+            let done = async || committed(&reader, &site, group.clone()).await;
+            let service = Run::of_backlog(site.spawn("transform"), events, start, done).await;
+            let done = async || committed(&reader, &site, floor_group(&site)).await;
+            runs.push((service, Run::of_backlog(floor(&site), events, floor_start, done).await));
         }
         Report::of_pairs(name, &runs).publish();
     }
 }
 
-/// Adds the events to the source's topic; returns the sum of its partitions' ends.
-async fn fill(world: &World, source: &str, events: u64, bytes: usize) -> i64 {
-    let topic = format!("raw.{source}");
-    let id = world.schema_id(&topic, wire::Kind::Envelope).await;
+async fn fill(site: &Site<'_>, events: u64, bytes: usize) {
+    let topic = site.names.raw("bench");
+    let id = site.schema_id(&topic, Kind::Envelope).await;
     let bodies: Vec<Vec<u8>> = (0..200).map(|n| records::body(n, bytes)).collect();
     let records = (0..events).map(|n| {
-        let body = bodies[(n % 200) as usize].clone();
-        let envelope = records::envelope(source, n, body);
-        (records::key(n), wire::encode(&envelope, id).unwrap())
+        let envelope = records::envelope(n, bodies[(n % 200) as usize].clone());
+        let trace = Some(records::trace());
+        let value = wire::encode(&envelope, id).unwrap();
+        (records::key(n), value, headers::cloud_event(&envelope, trace))
     });
-    world.fill(&topic, records).await;
-    let reader = reader(world);
-    tokio::task::spawn_blocking(move || {
-        (0..PARTITIONS).map(|p| reader.watermarks(&topic, p).unwrap().high).sum()
-    })
-    .await
-    .unwrap()
+    site.world.fill(&topic, records).await;
 }
 
-fn floor(world: &World, source: &str, pair: usize, group: &str) -> Spawned {
-    let program = world.program("floor-transform").arg("--bootstrap").arg(world.kafka.bootstrap());
-    let program = program.arg("--from").arg(format!("raw.{source}"));
-    program.arg("--to").arg(format!("out.d{pair}")).arg("--group").arg(group).spawn()
+fn floor(site: &Site<'_>) -> Spawned {
+    let program = site.world.program("floor-transform");
+    let program = program.arg("--bootstrap").arg(site.world.kafka.bootstrap());
+    let program = program.arg("--from").arg(site.names.raw("bench"));
+    program.arg("--to").arg(site.names.out("bench")).arg("--group").arg(floor_group(site)).spawn()
 }
 
-/// Waits until the group has committed to the end, and measures the process.
-async fn drained(
-    world: &World,
-    process: Spawned,
-    group: &str,
-    source: &str,
-    end: i64,
-    events: u64,
-    begun: Instant,
-) -> Run {
-    let partitions: Vec<(String, i32)> =
-        (0..PARTITIONS).map(|p| (format!("raw.{source}"), p)).collect();
-    let what = format!("{group} has read {source}\n{}", process.log());
-    wait::until_some(&what, DEADLINE, || async {
-        let (reader, group, partitions) = (reader(world), group.to_owned(), partitions.clone());
-        let committed = tokio::task::spawn_blocking(move || reader.committed(&group, &partitions));
-        let sum: i64 = committed.await.unwrap().ok()?.into_values().flatten().sum();
-        (sum >= end).then_some(())
-    })
-    .await;
-    Run::of(&process, events, begun.elapsed(), Duration::ZERO)
+fn floor_group(site: &Site<'_>) -> String {
+    format!("{}floor-transform", site.names.prefix())
+}
+
+/// How many events a group has done with: their topic begins at 0 and holds nothing else.
+async fn committed(reader: &Arc<Reader>, site: &Site<'_>, group: String) -> u64 {
+    let topic = site.names.raw("bench");
+    let partitions: Vec<_> = (0..PARTITIONS).map(|p| (topic.clone(), p)).collect();
+    let reader = reader.clone();
+    let asked = tokio::task::spawn_blocking(move || reader.committed(&group, &partitions));
+    // A group that does not exist yet has done nothing.
+    let offsets = asked.await.unwrap().unwrap_or_default();
+    offsets.into_values().flatten().map(|offset| u64::try_from(offset).unwrap()).sum()
 }
 
 fn reader(world: &World) -> Reader {
-    let mut config = kafka_io::Config::default();
-    config.bootstrap_servers = world.kafka.bootstrap();
+    let config = kafka_io::Config::plain(world.kafka.bootstrap());
     Reader::open(&config, ReaderOptions::default()).unwrap()
 }

@@ -1,6 +1,8 @@
-//! What the benches stand on: a real Kafka, a real registry, a receiver, topics, one configuration.
+//! What the benches stand on: a real Kafka, a real registry, a receiver; and sites, each a Millrace
+//! of its own on them, with topics and groups that nobody has used before.
 
 use std::{
+    collections::VecDeque,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -10,56 +12,72 @@ use std::{
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use millrace_floor::{Reports, headers, producer};
-use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use kafka_io::{Metrics, Outgoing, Producer, ProducerOptions};
 use testkit::{
-    Apicurio, Kafka, Ports, Receiver, Scratch, Spawned, process::Program, receiver::Options, request,
+    Apicurio, Kafka, Ports, Receiver, Scratch, Spawned, process::Program, receiver::Options,
+    request,
 };
-use tokio::sync::oneshot;
+use wire::{Kind, headers::Headers, topics::Names};
 
 use crate::records;
 
 const READY: Duration = Duration::from_secs(60);
-const MAPPING: &str = r#"kind = string(.type) ?? ""
-customer = string(.customer) ?? ""
-%request.headers = { "x-event": %id }
-. = { "id": .id, "kind": kind, "customer": customer, "payload": .data }
-"#;
+/// Records on their way to the broker while a topic is filled: less than the producer's window.
+const FILLING: usize = 4_000;
+pub(crate) const PARTITIONS: i32 = 3;
 
-pub struct World {
-    pub kafka: Kafka,
-    pub receiver: Receiver,
-    pub registry: Apicurio,
+pub(crate) struct World {
+    pub(crate) kafka: Kafka,
+    pub(crate) receiver: Receiver,
+    registry: Apicurio,
     ports: Ports,
     folder: Scratch,
-    producer: ThreadedProducer<Reports>,
+    producer: Producer,
+}
+
+/// One Millrace: a source, a route, a destination, their topics, a configuration.
+pub(crate) struct Site<'w> {
+    pub(crate) world: &'w World,
+    pub(crate) names: Names,
+    config: PathBuf,
 }
 
 impl World {
-    /// Starts everything and makes the topics of `pairs` sources and destinations.
-    pub async fn start(brokers: u16, pairs: usize) -> Self {
+    /// Starts everything.
+    pub(crate) async fn start(brokers: u16) -> Self {
         let kafka = Kafka::start(brokers).await;
         let registry = Apicurio::start().await;
         let options = Options { keep_content: false, id_header: "x-event", ..Options::default() };
         let receiver = Receiver::with(options).await;
-        let producer = producer(&kafka.bootstrap(), "5");
+        let config = kafka_io::Config::plain(kafka.bootstrap());
+        let options =
+            ProducerOptions { linger: Duration::from_millis(5), ..ProducerOptions::default() };
+        let producer = Producer::open(&config, options, &Metrics::default()).unwrap();
         let (ports, folder) = (Ports::reserve(), Scratch::new("bench"));
-        let world = Self { kafka, receiver, registry, ports, folder, producer };
-        world.write_files(pairs);
-        let mut apply = world.program("millrace").arg("topics").arg("apply").spawn();
-        assert!(apply.wait_exit(READY).await.success(), "{}", apply.log());
-        world
+        Self { kafka, receiver, registry, ports, folder, producer }
     }
 
-    fn write_files(&self, pairs: usize) {
-        let folder = self.folder.path();
+    /// Makes a site and its topics.
+    pub(crate) async fn site(&self, name: &str) -> Site<'_> {
+        let folder = self.folder.path().join(name);
         fs::create_dir_all(folder.join("catalog")).unwrap();
-        fs::write(folder.join("catalog/map.vrl"), MAPPING).unwrap();
+        fs::write(folder.join("catalog/map.vrl"), records::MAPPING).unwrap();
         fs::write(folder.join("catalog/secret"), records::SECRET).unwrap();
-        fs::write(folder.join("catalog/catalog.yaml"), self.catalog(pairs)).unwrap();
-        let config = format!(
-            "[kafka]\nbootstrap_servers = \"{}\"\n[registry]\nurl = \"{}\"\n[topics]\nreplication = {}\n\
-             [catalog]\nfolder = \"{}\"\n[ingest]\nlisten = \"{}\"\n[dlq_replayer]\nlisten = \"{}\"\n\
+        fs::write(folder.join("catalog/catalog.yaml"), self.catalog()).unwrap();
+        let prefix = format!("{name}.");
+        let config = folder.join("millrace.toml");
+        fs::write(&config, self.configuration(&folder, &prefix)).unwrap();
+        let site = Site { world: self, names: Names::new(prefix), config };
+        let mut apply = site.millrace().arg("topics").arg("apply").spawn();
+        assert!(apply.wait_exit(READY).await.success(), "{}", apply.log());
+        site
+    }
+
+    fn configuration(&self, folder: &Path, prefix: &str) -> String {
+        format!(
+            "[kafka]\nbootstrap_servers = \"{}\"\n[registry]\nurl = \"{}\"\n\
+             [topics]\nprefix = \"{prefix}\"\nreplication = {}\n[catalog]\nfolder = \"{}\"\n\
+             [ingest]\nlisten = \"{}\"\n[dlq_replayer]\nlisten = \"{}\"\n\
              [deliver]\negress_allow = [\"127.0.0.0/8\"]\n[log]\nlevel = \"warn\"\n",
             self.kafka.bootstrap(),
             self.registry.url(),
@@ -67,66 +85,88 @@ impl World {
             folder.join("catalog").display(),
             self.ingest(),
             self.ports.address(1),
-        );
-        fs::write(folder.join("millrace.toml"), config).unwrap();
+        )
     }
 
-    fn catalog(&self, pairs: usize) -> String {
-        let mut text = "apiVersion: millrace/v1\nsources:\n".to_owned();
-        let each = 0..pairs;
-        for n in each.clone() {
-            text += &format!(
-                "  s{n}:\n    kind: webhook\n    verify: {{ scheme: github, secrets: [{{ file: secret }}] }}\n    key: .repository.full_name\n    partitions: 3\n"
-            );
-        }
-        text += "routes:\n";
-        for n in each.clone() {
-            text += &format!("  - {{ name: r{n}, from: s{n}, map: map.vrl, to: d{n} }}\n");
-        }
-        text += "destinations:\n";
-        for n in each {
-            let url = self.receiver.url("/");
-            text += &format!(
-                "  d{n}: {{ kind: http, url: \"{url}\", concurrency: 256, partitions: 3 }}\n"
-            );
-        }
-        text
+    fn catalog(&self) -> String {
+        format!(
+            "apiVersion: millrace/v1\n\
+             sources:\n  bench:\n    kind: webhook\n    key: .repository.full_name\n    partitions: {PARTITIONS}\n    \
+             verify: {{ scheme: github, secrets: [{{ file: secret }}] }}\n\
+             routes:\n  - {{ name: bench, from: bench, map: map.vrl, to: bench }}\n\
+             destinations:\n  bench: {{ kind: http, url: \"{}\", concurrency: {}, partitions: {PARTITIONS} }}\n",
+            self.receiver.url("/"),
+            records::IN_FLIGHT,
+        )
     }
 
     /// Where ingest listens; its floor too, in its turn.
-    pub fn ingest(&self) -> SocketAddr {
+    pub(crate) fn ingest(&self) -> SocketAddr {
         self.ports.address(0)
     }
 
     /// A program of this build.
-    pub fn program(&self, name: &str) -> Program {
-        let program = Program::at(self.executable(name));
-        program.env("MILLRACE_CONFIG", self.folder.path().join("millrace.toml").display())
-    }
-
-    fn executable(&self, name: &str) -> PathBuf {
+    pub(crate) fn program(&self, name: &str) -> Program {
         let own = std::env::current_exe().unwrap();
-        own.parent().map(Path::to_owned).unwrap().join(name)
+        Program::at(own.parent().unwrap().join(name))
     }
 
-    /// Starts a service and waits until it is ready.
-    pub async fn service(&self, name: &str) -> Spawned {
+    /// Writes records to a topic; returns when all are acknowledged.
+    pub(crate) async fn fill(
+        &self,
+        topic: &str,
+        records: impl Iterator<Item = (String, Bytes, Headers)>,
+    ) {
+        let mut waiting = VecDeque::with_capacity(FILLING);
+        for (key, value, headers) in records {
+            if waiting.len() >= FILLING {
+                let oldest: kafka_io::Acknowledgement = waiting.pop_front().unwrap();
+                oldest.await.unwrap();
+            }
+            let outgoing = Outgoing {
+                topic: topic.into(),
+                partition: None,
+                key: Some(key.into()),
+                value: Some(value),
+                headers,
+                timestamp_ms: None,
+            };
+            waiting.push_back(self.producer.try_send(outgoing).unwrap());
+        }
+        for acknowledgement in waiting {
+            acknowledgement.await.unwrap();
+        }
+    }
+}
+
+impl Site<'_> {
+    fn millrace(&self) -> Program {
+        self.world.program("millrace").env("MILLRACE_CONFIG", self.config.display())
+    }
+
+    /// Starts a service.
+    pub(crate) fn spawn(&self, name: &str) -> Spawned {
         let offset = match name {
             "ingest" => 2,
             "transform" => 3,
             "deliver" => 4,
             _ => 5,
         };
-        let admin = self.ports.address(offset);
-        let program = self.program("millrace").arg(name).env("MILLRACE_ADMIN__LISTEN", admin);
-        let mut service = program.env("MILLRACE_INSTANCE", format!("{name}-0")).admin(admin).spawn();
+        let admin = self.world.ports.address(offset);
+        let program = self.millrace().arg(name).env("MILLRACE_ADMIN__LISTEN", admin);
+        program.env("MILLRACE_INSTANCE", format!("{name}-0")).admin(admin).spawn()
+    }
+
+    /// Starts a service and waits until it is ready.
+    pub(crate) async fn service(&self, name: &str) -> Spawned {
+        let mut service = self.spawn(name);
         service.wait_ready(READY).await;
         service
     }
 
     /// Returns the id under which a topic's schema is registered.
-    pub async fn schema_id(&self, topic: &str, kind: wire::Kind) -> u32 {
-        let url = self.registry.url();
+    pub(crate) async fn schema_id(&self, topic: &str, kind: Kind) -> u32 {
+        let url = self.world.registry.url();
         let (address, path) = url.trim_start_matches("http://").split_once('/').unwrap();
         let body = serde_json::json!({ "schema": kind.schema() }).to_string();
         let post = Request::post(format!("/{path}/subjects/{}/versions", wire::subject(topic)))
@@ -135,24 +175,5 @@ impl World {
             .unwrap();
         let reply = request(address.parse().unwrap(), post, READY).await.unwrap().json();
         reply["id"].as_u64().unwrap().try_into().unwrap()
-    }
-
-    /// Writes records to a topic; returns when all are acknowledged.
-    pub async fn fill(&self, topic: &str, records: impl Iterator<Item = (String, Bytes)>) {
-        let mut last = None;
-        for (key, value) in records {
-            let (sender, report) = oneshot::channel();
-            let mut waiting = BaseRecord::with_opaque_to(topic, Box::new(sender))
-                .key(&key)
-                .payload(&value[..])
-                .headers(headers(&key));
-            while let Err((_full, back)) = self.producer.send(waiting) {
-                waiting = back;
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            last = Some(report);
-        }
-        self.producer.flush(READY).unwrap();
-        assert!(last.unwrap().await.unwrap(), "the topic took the records");
     }
 }
