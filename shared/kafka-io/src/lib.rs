@@ -23,7 +23,7 @@ pub use config::{
 };
 pub use consumer::{GroupError, GroupOptions, Hook, Loss, Partition, Status};
 pub use lanes::{Acks, Consumer, Lane, LaneOptions, lanes};
-pub use metrics::{Families, Metrics};
+pub use metrics::{Families, Histograms, Metrics};
 pub use producer::{
     Acknowledgement, OpenError, ProduceError, Producer, ProducerOptions, Queue, Written,
 };

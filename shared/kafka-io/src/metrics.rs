@@ -44,13 +44,15 @@ pub struct Metrics {
     pub(crate) possibly_written: IntCounter,
 }
 
+/// Makes or finds histograms by name, help, labels and the buckets' boundaries.
+pub type Histograms<'a> = &'a dyn Fn(&str, &str, &[&str], &[f64]) -> HistogramVec;
+
 /// Makes or finds the families of a process by name, help and labels.
 pub struct Families<'a> {
     pub counters: &'a dyn Fn(&str, &str, &[&str]) -> IntCounterVec,
     pub gauges: &'a dyn Fn(&str, &str, &[&str]) -> IntGaugeVec,
     pub ratios: &'a dyn Fn(&str, &str, &[&str]) -> GaugeVec,
-    /// The last argument holds the buckets' boundaries.
-    pub histograms: &'a dyn Fn(&str, &str, &[&str], &[f64]) -> HistogramVec,
+    pub histograms: Histograms<'a>,
 }
 
 impl fmt::Debug for Metrics {
@@ -164,11 +166,14 @@ impl Metrics {
 
 const VALID: &str = "names and labels are constants of ours, and valid";
 
+/// The counter and the duration of what was acknowledged, by topic.
+type Acknowledged = HashMap<Arc<str>, (IntCounter, Histogram)>;
+
 /// Counts what becomes of sent records; finds a topic's series without building label values each time.
 #[derive(Clone)]
 pub(crate) struct Sent {
     metrics: Metrics,
-    acknowledged: Arc<Mutex<HashMap<Arc<str>, (IntCounter, Histogram)>>>,
+    acknowledged: Arc<Mutex<Acknowledged>>,
 }
 
 impl Sent {

@@ -16,8 +16,7 @@ fn the_defaults_are_good() {
 
 #[test]
 fn settings_that_would_break_a_guarantee_are_refused_and_all_told_at_once() {
-    let mut config = Config::default();
-    config.bootstrap_servers = " ,".into();
+    let mut config = Config { bootstrap_servers: " ,".into(), ..Config::default() };
     config.tls.enabled = true;
     config.tls.cert_file = "only-one-of-two".into();
     for key in ["acks", "enable.idempotence", "partitioner", "group.id", "no.such.setting"] {

@@ -34,7 +34,8 @@ fn lines(steps: &[Step]) -> Vec<String> {
 fn each_difference_gets_its_step() {
     let week = (7 * DAY).to_string();
     let good = [(CLEANUP, "delete"), (RETENTION, week.as_str())];
-    let cases: Vec<(&str, Spec, BTreeMap<String, Existing>, Vec<&str>)> = vec![
+    type Case = (&'static str, Spec, BTreeMap<String, Existing>, Vec<&'static str>);
+    let cases: Vec<Case> = vec![
         ("as wanted", spec(), existing(6, 3, &good), vec![]),
         ("more partitions than wanted", spec(), existing(12, 3, &good), vec![]),
         (

@@ -114,7 +114,7 @@ impl Crew {
             Report::Done(done) => {
                 self.under_way -= 1;
                 self.free.push_back(done.slot);
-                Ok(Some(done))
+                Ok(Some(*done))
             }
         }
     }

@@ -48,7 +48,7 @@ pub(super) struct Job {
 pub(super) enum Report {
     /// Its transactional id is initialised.
     Ready,
-    Done(Done),
+    Done(Box<Done>),
     /// The slot is of no more use.
     Ended(SlotEnd),
 }
@@ -116,7 +116,7 @@ impl Worker {
         self.tell(Report::Ready);
         for job in jobs {
             let done = self.carry_out(job);
-            self.tell(Report::Done(done));
+            self.tell(Report::Done(Box::new(done)));
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod lanes;
 mod reader;
 mod topics;
 mod transact;

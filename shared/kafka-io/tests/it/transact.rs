@@ -19,9 +19,11 @@ const STOP: Duration = Duration::from_secs(20);
 const PARTITIONS: i32 = 4;
 const KEYS: i32 = 20;
 
+type Each = Box<dyn FnMut(&Record, &mut Batch) -> Done + Send>;
+
 /// Copies each record from `in` to `out`; a hook may change what happens to one.
 struct Copy {
-    each: Box<dyn FnMut(&Record, &mut Batch) -> Done + Send>,
+    each: Each,
     committed: Arc<AtomicUsize>,
 }
 
