@@ -3,8 +3,9 @@
 use std::{path::Path, process::ExitCode, time::Duration};
 
 use catalog_io::Catalog;
-use chassis::{config::Origin, frame::Work};
+use chassis::{Readiness, config::Origin, frame::Work};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -20,6 +21,8 @@ use crate::{
 /// Where the examples' destinations are.
 const THIRD_PARTY: &str = "127.0.0.1:9700";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long a start may take in silence.
+const PATIENCE: Duration = Duration::from_secs(10);
 const LINES_MAX: usize = 3;
 
 pub(crate) async fn run(file: Option<&Path>, options: cli::Dev) -> Result<ExitCode, Failure> {
@@ -68,10 +71,8 @@ fn introduction(house: &House) -> Work {
     let text = addresses(house);
     let (catalogs, ingest) = (house.world().catalogs.clone(), house.config.ingest.listen);
     let run = Box::pin(async move {
-        while !ready.is_ready() {
-            if stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
-                return Ok(());
-            }
+        if stop.run_until_cancelled(until_ready(&ready)).await.is_none() {
+            return Ok(());
         }
         say!("{text}");
         lines(&catalogs.current(), &Sender::new(ingest));
@@ -80,6 +81,22 @@ fn introduction(house: &House) -> Work {
         Ok(())
     });
     Work { service: "introduction", run }
+}
+
+/// Waits for all services; where that takes long, tells what they wait for.
+async fn until_ready(ready: &Readiness) {
+    let told_at = Instant::now() + PATIENCE;
+    let mut told = false;
+    while !ready.is_ready() {
+        if !told && Instant::now() > told_at {
+            told = true;
+            say!("still waiting:");
+            ready.unmet().iter().for_each(|unmet| {
+                say!("  {} {}: {}", unmet.service, unmet.condition, unmet.reason);
+            });
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 fn addresses(house: &House) -> String {

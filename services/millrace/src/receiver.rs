@@ -17,7 +17,11 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use parking_lot::Mutex;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -31,17 +35,27 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// `millrace receiver`: takes and prints until it is interrupted.
 pub(crate) async fn run(options: &cli::Receiver) -> Result<ExitCode, Failure> {
+    let mut interrupted = stopping(SignalKind::interrupt())?;
+    // In a container it is the first process, which no signal ends that it does not handle.
+    let mut terminated = stopping(SignalKind::terminate())?;
     let listener = Receiver::bind(options.listen).await?;
+    let address = listener.local_addr().unwrap_or(options.listen);
     let stop = CancellationToken::new();
     let serving = Receiver::new(Fault::None, true).serve(listener, stop.clone());
-    say!("taking every request at http://{}", options.listen);
+    say!("taking every request at http://{address}");
     let ended = async {
-        // Without a handler the signal ends the process, which is as good.
-        let _interrupted = tokio::signal::ctrl_c().await;
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
         stop.cancel();
     };
     tokio::join!(serving, ended);
     Ok(ExitCode::SUCCESS)
+}
+
+fn stopping(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|e| Failure::new("hear the signals that stop it", e, ""))
 }
 
 /// How the record lies.

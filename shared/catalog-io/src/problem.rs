@@ -21,7 +21,9 @@ impl fmt::Display for Problem {
         if self.line > 0 {
             write!(f, ":{}:{}", self.line, self.column)?;
         }
-        write!(f, ": {}\n  why  {}\n  do   {}", self.what, self.why, self.fix)
+        let below = |text: &str| text.trim_end().replace('\n', "\n       ");
+        let (why, fix) = (below(&self.why), below(&self.fix));
+        write!(f, ": {}\n  why  {why}\n  do   {fix}", self.what)
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Telemetry {
     pub otlp_endpoint: String,
     pub sample_ratio: f64,
     pub environment: String,
+    /// Where a trace is looked at, `{trace_id}` standing for its id; may be empty.
+    pub trace_url: String,
 }
 
 /// The section `[shutdown]`.

@@ -22,6 +22,55 @@ fn the_examples_are_right_and_a_wrong_catalog_is_told_whole() {
     assert!(mistakes.as_array().is_some_and(|m| m.len() >= 2), "{mistakes}");
 }
 
+const TEN_MISTAKES: &str = r#"apiVersion: millrace/v1
+sources:
+  Shop:
+    kind: webhook
+    verify: { scheme: github, secrets: [{ file: secret }] }
+  git:
+    kind: webhook
+    verify: { scheme: github, secrets: [{ env: MILLRACE_TEST_NO_SUCH_SECRET }] }
+  pay:
+    kind: webhook
+    verify: { scheme: strip, secrets: [{ file: secret }] }
+  odd:
+    kind: webhook
+    verify: { scheme: github, secrets: [{ file: secret }] }
+    key: .a ==
+routes:
+  - { name: one, from: odd, to: nowhere }
+  - { name: one, from: odd, to: sink }
+  - { name: two, from: odd, to: sink, map: missing.vrl }
+  - { name: three, from: odd, to: sink, map: wrong.vrl }
+destinations:
+  sink: { kind: http, url: "ftp://sink.example" }
+  slow: { kind: http, url: https://slow.example, timeout: 30 }
+"#;
+
+#[test]
+fn ten_mistakes_are_told_as_ten_each_with_its_place_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in
+        [("catalog.yaml", TEN_MISTAKES), ("secret", "hush"), ("wrong.vrl", ". = upcase(.name)\n")]
+    {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let told = millrace(&["check", folder.path().to_str().unwrap()], &[]);
+    let (code, told) = (code(&told), text(&told));
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("10 mistakes in "), "{told}");
+    let begins = |word: &str| told.lines().filter(|line| line.starts_with(word)).count();
+    assert_eq!(
+        (begins("catalog.yaml:"), begins("  why  "), begins("  do   ")),
+        (10, 10, 10),
+        "{told}"
+    );
+    for line in [3, 8, 11, 15, 17, 18, 19, 20, 22, 23] {
+        assert_eq!(begins(&format!("catalog.yaml:{line}:")), 1, "line {line} in {told}");
+    }
+    assert!(!told.contains("hush"), "{told}");
+}
+
 #[test]
 fn the_configuration_is_told_with_origins_and_every_mistake_at_once() {
     let variables = [("MILLRACE_LOG__LEVEL", "debug")];
