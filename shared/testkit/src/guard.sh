@@ -4,7 +4,7 @@ cat >/dev/null
 for file in "$1"/*.pid; do
   pid=$(cat "$file" 2>/dev/null) || continue
   [ -n "$pid" ] || continue
-  if tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qxF "MILLRACE_TESTKIT=$1"; then
+  if tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qxF "TESTKIT_SCRATCH=$1"; then
     kill -9 -- "-$pid" 2>/dev/null
   fi
 done

@@ -14,7 +14,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// The environment variable that tells whose a process is; its value is the scratch folder.
-pub const MARK: &str = "MILLRACE_TESTKIT";
+pub const MARK: &str = "TESTKIT_SCRATCH";
 
 const LOADING: Duration = Duration::from_millis(500);
 
