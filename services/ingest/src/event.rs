@@ -10,6 +10,7 @@ use domain::{
     time::UnixMillis,
 };
 use http::HeaderMap;
+use signing::Scheme;
 use wire::{Envelope, Header};
 
 use crate::refusal::Refusal;
@@ -34,8 +35,23 @@ const DENIED: [&str; 16] = [
     "keep-alive",
 ];
 
-/// The most bytes of headers kept with an event; what is over is left out, longest first.
+/// A header whose name holds one of these is taken for a credential or a signature.
+const SECRET_PARTS: [&str; 5] = ["signature", "token", "secret", "password", "hmac"];
+
+/// The most bytes of headers kept with an event; one that does not fit is left out.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// The type of an event whose provider names none.
+const UNKNOWN_TYPE: &str = "unknown";
+
+/// A verified request.
+pub(crate) struct Verified<'r> {
+    pub(crate) method: &'r str,
+    pub(crate) headers: &'r HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) correlation_id: String,
+    pub(crate) now: UnixMillis,
+}
 
 /// An event about to be logged.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,44 +64,77 @@ pub(crate) struct Accepted {
 /// Makes the event of a verified request.
 ///
 /// # Errors
-/// `NotJson` if the source takes JSON only and the body is none.
-pub(crate) fn build(
-    source: &Source,
-    request: &signing::Request<'_>,
-    body: &Bytes,
-    correlation_id: &CorrelationId,
-    now: UnixMillis,
-) -> Result<Accepted, Refusal> {
-    if source.format == Format::Json {
-        serde_json::from_slice::<serde::de::IgnoredAny>(body).map_err(|e| Refusal::NotJson {
-            detail: format!("at line {}, column {}", e.line(), e.column()),
-        })?;
+/// `NotDeclaredJson` or `NotJson` if the source takes JSON only and the body is none.
+pub(crate) fn build(source: &Source, request: Verified<'_>) -> Result<Accepted, Refusal> {
+    let Verified { method, headers, body, correlation_id, now } = request;
+    let content_type = text(headers, "content-type").unwrap_or_default();
+    match source.format {
+        Format::Any => {}
+        Format::Json => check_json(headers, content_type, &body)?,
     }
-    let identity = signing::identify(&source.scheme, request);
+    let url = source.public_url.as_deref();
+    let request = signing::Request { method, url, headers, body: &body };
+    let identity = signing::identify(&source.scheme, &request);
     let event_id = match &identity.event_id {
         Some(id) => EventId::from_provider(id),
-        None => EventId::of_bytes(body),
+        None => EventId::of_bytes(&body),
     };
-    let content_type = text(request.headers, "content-type").unwrap_or_default();
-    let key = source
-        .key
-        .as_ref()
-        .and_then(|program| program.extract(body, content_type))
-        .unwrap_or_else(|| event_id.as_str().to_owned());
+    let key = source.key.as_ref().and_then(|program| program.extract(&body, content_type));
     let envelope = Envelope {
         event_id: event_id.as_str().to_owned(),
         source: source.name.as_str().to_owned(),
-        event_type: identity.event_type.unwrap_or_else(|| "unknown".to_owned()),
+        event_type: identity.event_type.unwrap_or_else(|| UNKNOWN_TYPE.to_owned()),
         subject: identity.subject,
         time_ms: identity.time_ms.unwrap_or(now.0),
         received_ms: now.0,
-        correlation_id: correlation_id.as_str().to_owned(),
+        correlation_id,
         causation_id: None,
         content_type: content_type.to_owned(),
-        http_headers: kept(request.headers),
-        body: body.to_vec(),
+        http_headers: kept(headers, signature_header(&source.scheme)),
+        body: body.into(),
     };
+    let key = key.unwrap_or_else(|| envelope.event_id.clone());
     Ok(Accepted { envelope, key })
+}
+
+/// Returns the sender's correlation id, or a new one.
+pub(crate) fn correlation_id(headers: &HeaderMap, now: UnixMillis) -> String {
+    let given = ["x-correlation-id", "ce-correlationid"]
+        .into_iter()
+        .find_map(|name| CorrelationId::from_caller(text(headers, name)?));
+    match given {
+        Some(id) => id.as_str().to_owned(),
+        None => {
+            let millis = u64::try_from(now.0).unwrap_or(0);
+            uuid::Builder::from_unix_timestamp_millis(millis, &rand::random())
+                .into_uuid()
+                .to_string()
+        }
+    }
+}
+
+fn check_json(headers: &HeaderMap, content_type: &str, body: &[u8]) -> Result<(), Refusal> {
+    let declared = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    // Who declares nothing is judged by the body.
+    let is_json = matches!(declared.as_str(), "" | "application/json" | "text/json")
+        || declared.ends_with("+json");
+    let plain =
+        text(headers, "content-encoding").is_none_or(|e| e.eq_ignore_ascii_case("identity"));
+    if !is_json || !plain {
+        return Err(Refusal::NotDeclaredJson);
+    }
+    match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Refusal::NotJson { line: e.line(), column: e.column() }),
+    }
+}
+
+/// Returns the header an operator has named for the signature; the schemes' own are in the list.
+fn signature_header(scheme: &Scheme) -> &str {
+    match scheme {
+        Scheme::GenericHmac(options) => &options.header,
+        Scheme::Github(_) | Scheme::Stripe(_) | Scheme::StandardWebhooks(_) => "",
+    }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -93,12 +142,12 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// Returns the headers that go into the log: no credential, no signature, no connection header.
-fn kept(headers: &HeaderMap) -> Vec<Header> {
+fn kept(headers: &HeaderMap, signature: &str) -> Vec<Header> {
     let mut left = HEADER_BYTES_MAX;
     let mut kept = Vec::with_capacity(headers.len());
     for (name, value) in headers {
         let name = name.as_str();
-        if DENIED.contains(&name) || holds_a_secret(name) {
+        if is_denied(name) || name.eq_ignore_ascii_case(signature) {
             continue;
         }
         let Ok(value) = value.to_str() else { continue };
@@ -111,8 +160,8 @@ fn kept(headers: &HeaderMap) -> Vec<Header> {
     kept
 }
 
-fn holds_a_secret(name: &str) -> bool {
-    ["signature", "token", "secret", "password", "hmac"].iter().any(|part| name.contains(part))
+fn is_denied(name: &str) -> bool {
+    DENIED.contains(&name) || SECRET_PARTS.iter().any(|part| name.contains(part))
 }
 
 #[cfg(test)]
@@ -131,11 +180,13 @@ mod tests {
             "x-shopify-hmac-sha256",
             "x-gitlab-token",
             "x-api-key",
+            "x-acme-proof",
             "x-github-event",
         ] {
             headers.insert(name, http::HeaderValue::from_static("v"));
         }
-        let names: Vec<String> = kept(&headers).into_iter().map(|h| h.name).collect();
+        let names: Vec<String> =
+            kept(&headers, "X-Acme-Proof").into_iter().map(|h| h.name).collect();
         assert_eq!(names, ["x-github-event"]);
     }
 
@@ -145,7 +196,8 @@ mod tests {
         let long = "x".repeat(HEADER_BYTES_MAX);
         headers.insert("x-long", http::HeaderValue::from_str(&long).expect("it is plain text"));
         headers.insert("x-short", http::HeaderValue::from_static("v"));
-        let names: Vec<String> = kept(&headers).into_iter().map(|h| h.name).collect();
+        let names: Vec<String> =
+            kept(&headers, "X-Acme-Proof").into_iter().map(|h| h.name).collect();
         assert_eq!(names, ["x-short"]);
     }
 }

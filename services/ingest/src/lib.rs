@@ -1,17 +1,61 @@
-//! Accepts webhooks: verifies a request over its raw bytes and writes it as one event to `raw.<source>`.
+//! Accepts webhooks: `POST /v1/events/{source}` becomes one event in `raw.<source>`.
+//!
+//! A 200 means: the event is in the log of all in-sync replicas. Whatever else is answered, the
+//! sender is to come again or to mend its request; an event that was not acknowledged in time may
+//! be in the log all the same. A repeat of a signed request gets its 200 and is an event of the
+//! same id. The signature is verified over the raw bytes before anything is parsed, and the body
+//! is logged byte for byte.
+//!
+//! It routes nothing, maps nothing and drops no repeats: that is transform's.
 
+mod body;
 mod config;
+mod event;
+mod health;
+mod keeper;
+mod limits;
+mod refusal;
+mod request;
+mod series;
+mod server;
+mod sources;
+mod spans;
 mod told;
+mod writer;
 
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
 use catalog_io::Catalogs;
 use chassis::Process;
+use kafka_io::{
+    Metrics, Producer,
+    topics::{Admin, AdminOptions},
+};
 use registry_io::Registry;
+use tokio::net::TcpListener;
 use wire::topics::Names;
 
 pub use crate::{
     config::{Config, DEFAULTS},
     told::{Listener, Told},
 };
+use crate::{
+    health::Health,
+    keeper::Keeper,
+    limits::Limits,
+    request::Desk,
+    series::Families,
+    server::Server,
+    sources::{Known, Sources},
+    spans::Spans,
+    writer::Writer,
+};
+
+/// How long Kafka may take to describe its topics.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
+/// How long events may take to end that nobody waits for any more.
+const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 
 /// What ingest works with.
 pub struct World {
@@ -41,7 +85,71 @@ pub enum Error {
 /// # Errors
 /// What can't be mended by waiting.
 pub async fn run(config: Config, world: World, process: Process) -> Result<(), Error> {
-    let _parts = (config, world.kafka, world.registry, world.catalogs, world.names, world.listener);
-    process.stop.cancelled().await;
+    let address = config.listen;
+    let listening = TcpListener::bind(address).await;
+    let listener = listening.map_err(|why| Error::Listen { address, why })?;
+    let families = Families::new(&process.metrics);
+    let health = Arc::new(Health::new(process.ready.clone()));
+    // From the first request on a source that is declared is known, ready or not.
+    let known = Known::default();
+    let sources = Sources::of(&world.catalogs.current(), &world.names, &known, &families);
+    let sources = Arc::new(ArcSwap::from_pointee(sources));
+    let metrics = kafka_metrics(&process.metrics);
+    let producer = Producer::open(&world.kafka, writer::options(&config), &metrics)?;
+    let options = AdminOptions { timeout: LOOK_WITHIN, broker: None };
+    let keeper = Keeper {
+        admin: Admin::open(&world.kafka, options)?,
+        registry: world.registry,
+        names: world.names,
+        catalogs: world.catalogs,
+        families: families.clone(),
+        ready: process.ready.clone(),
+        health: health.clone(),
+        sources: sources.clone(),
+        known,
+    };
+    let desk = Desk {
+        sources,
+        limits: Limits::new(config.requests_max, config.body_bytes_max),
+        body_within: config.body_within,
+        writer: Writer {
+            producer: producer.clone(),
+            health,
+            within: config.acknowledge_within,
+            possibly_written: possibly_written(&process.metrics),
+        },
+        server: families.of_server(),
+        families,
+        spans: Spans::new(process.tracer.clone(), &world.kafka.client_id, config.trust_traceparent),
+        hook: process.hook.clone(),
+        listener: world.listener,
+    };
+    let server = Server::new(&config, desk, process.stop.clone());
+    tracing::info!(%address, "ingest listens");
+    tokio::select! {
+        () = server.serve(listener) => {}
+        () = keeper.keep() => {}
+    }
+    if !producer.flush(FLUSH_WITHIN).await {
+        tracing::warn!("events that no sender waits for were not acknowledged in time");
+    }
     Ok(())
+}
+
+/// The producer's own counter, by its name.
+fn possibly_written(metrics: &chassis::Metrics) -> prometheus::IntCounter {
+    metrics.counter(
+        "millrace_producer_possibly_written_total",
+        "Records refused at their time limit that may have been written all the same",
+    )
+}
+
+/// The families of Kafka clients are those of the process, shared with its other services.
+fn kafka_metrics(metrics: &chassis::Metrics) -> Metrics {
+    Metrics::new(&kafka_io::Families {
+        counters: &|name, help, labels| metrics.counter_vec(name, help, labels),
+        gauges: &|name, help, labels| metrics.gauge_vec(name, help, labels),
+        ratios: &|name, help, labels| metrics.float_gauge_vec(name, help, labels),
+        histograms: &|name, help, labels, bounds| metrics.histogram_vec(name, help, labels, bounds),
+    })
 }

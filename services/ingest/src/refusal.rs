@@ -2,11 +2,14 @@
 //!
 //! A sender learns which rule refused it, never which part of its signature was wrong.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
+
+/// Seconds after which a sender may come again when there was too much at a time.
+const AFTER_OVERLOAD: u64 = 1;
+/// Seconds after which a sender may come again when the event could not be logged.
+const AFTER_OUTAGE: u64 = 5;
 
 /// Why a request was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,21 +18,37 @@ pub(crate) enum Refusal {
     UnknownSource,
     MethodNotAllowed,
     /// The body is longer than the source takes.
-    TooLarge { bytes_max: usize },
+    TooLarge {
+        bytes_max: usize,
+    },
     /// The signature is missing, wrong or stale; the sender does not learn which.
-    Unverified,
+    Unverified {
+        why: String,
+    },
     /// A header of the scheme is malformed.
-    Malformed { detail: &'static str },
+    Malformed {
+        place: String,
+        detail: &'static str,
+    },
     /// The source takes JSON only and this is none.
-    NotJson { detail: String },
-    /// A compressed body: signatures are over what was sent, and it is not unpacked.
-    Encoding,
+    NotJson {
+        line: usize,
+        column: usize,
+    },
+    /// The source takes JSON only and the body is declared to be something else.
+    NotDeclaredJson,
     /// The sender stopped sending before the body was whole.
     Incomplete,
-    /// As many requests are in hand as this process takes.
-    Overloaded { retry_after: Duration },
-    /// The log did not acknowledge in time.
-    Unavailable { detail: &'static str, retry_after: Duration },
+    /// As many requests, or bytes, are in hand as this process takes.
+    Overloaded,
+    /// The source can't be written to yet, for want of a schema.
+    NoSchema,
+    /// The source can't be written to yet, for want of a topic.
+    NoTopic,
+    /// The log did not take the event, or did not say so in time.
+    NotLogged {
+        why: String,
+    },
 }
 
 #[derive(Serialize)]
@@ -47,59 +66,48 @@ impl Refusal {
             Self::UnknownPath | Self::UnknownSource => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unverified => StatusCode::UNAUTHORIZED,
+            Self::Unverified { .. } => StatusCode::UNAUTHORIZED,
             Self::Malformed { .. } | Self::NotJson { .. } | Self::Incomplete => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotDeclaredJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            Self::NoSchema | Self::NoTopic | Self::NotLogged { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
     /// Returns the label `reason` of `millrace_ingest_events_total`.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::UnknownPath | Self::UnknownSource => "unknown_source",
-            Self::MethodNotAllowed => "method",
+            Self::UnknownPath | Self::UnknownSource | Self::MethodNotAllowed => "_OTHER",
             Self::TooLarge { .. } => "size",
-            Self::Unverified => "auth",
-            Self::Malformed { .. } | Self::NotJson { .. } | Self::Incomplete => "malformed",
-            Self::Encoding => "encoding",
-            Self::Overloaded { .. } => "backpressure",
-            Self::Unavailable { .. } => "broker",
+            Self::Unverified { .. } => "auth",
+            Self::Malformed { .. }
+            | Self::NotJson { .. }
+            | Self::NotDeclaredJson
+            | Self::Incomplete => "malformed",
+            Self::Overloaded => "backpressure",
+            Self::NoSchema => "schema",
+            Self::NoTopic | Self::NotLogged { .. } => "broker",
         }
     }
 
-    fn slug(&self) -> &'static str {
+    fn slug_and_title(&self) -> (&'static str, &'static str) {
         match self {
-            Self::UnknownPath => "unknown-path",
-            Self::UnknownSource => "unknown-source",
-            Self::MethodNotAllowed => "method-not-allowed",
-            Self::TooLarge { .. } => "body-too-large",
-            Self::Unverified => "not-verified",
-            Self::Malformed { .. } => "malformed-header",
-            Self::NotJson { .. } => "not-json",
-            Self::Encoding => "content-encoding",
-            Self::Incomplete => "incomplete-body",
-            Self::Overloaded { .. } => "overloaded",
-            Self::Unavailable { .. } => "unavailable",
-        }
-    }
-
-    fn title(&self) -> &'static str {
-        match self {
-            Self::UnknownPath => "there is nothing at this path",
-            Self::UnknownSource => "no such source",
-            Self::MethodNotAllowed => "events are sent with POST",
-            Self::TooLarge { .. } => "the body is too large",
-            Self::Unverified => "the request could not be verified",
-            Self::Malformed { .. } => "a header is malformed",
-            Self::NotJson { .. } => "the body is not JSON",
-            Self::Encoding => "compressed bodies are not taken",
-            Self::Incomplete => "the body is incomplete",
-            Self::Overloaded { .. } => "too many requests at a time",
-            Self::Unavailable { .. } => "the event could not be logged",
+            Self::UnknownPath => ("unknown-path", "there is nothing at this path"),
+            Self::UnknownSource => ("unknown-source", "no such source"),
+            Self::MethodNotAllowed => ("method-not-allowed", "events are sent with POST"),
+            Self::TooLarge { .. } => ("body-too-large", "the body is too large"),
+            Self::Unverified { .. } => ("not-verified", "the request could not be verified"),
+            Self::Malformed { .. } => ("malformed-header", "a header is malformed"),
+            Self::NotJson { .. } => ("not-json", "the body is not JSON"),
+            Self::NotDeclaredJson => ("not-declared-json", "the body is not declared to be JSON"),
+            Self::Incomplete => ("incomplete-body", "the body is incomplete"),
+            Self::Overloaded => ("overloaded", "too much at a time"),
+            Self::NoSchema | Self::NoTopic => ("not-ready", "the source is not ready"),
+            Self::NotLogged { .. } => ("not-logged", "the event could not be logged"),
         }
     }
 
@@ -108,64 +116,86 @@ impl Refusal {
             Self::UnknownPath => "send events to POST /v1/events/{source}".into(),
             Self::UnknownSource => "check the address that the provider calls".into(),
             Self::MethodNotAllowed => "use POST".into(),
-            Self::TooLarge { bytes_max } => {
-                format!("this source takes at most {bytes_max} bytes; raise its body_max to take more")
+            Self::TooLarge { bytes_max } => format!(
+                "this source takes at most {bytes_max} bytes; its body_max in the catalog says so"
+            ),
+            Self::Unverified { .. } => "the signature is missing, does not match, or is too old; \
+                the operator can find out which with `millrace signature verify`"
+                .into(),
+            Self::Malformed { place, detail } => format!("{place}: {detail}"),
+            Self::NotJson { line, column } => {
+                format!("this source takes JSON only; it ends to be JSON at {line}:{column}")
             }
-            Self::Unverified => {
-                "the signature is missing, does not match, or is too old; the operator can find \
-                 out which with `millrace signature verify`"
-                    .into()
+            Self::NotDeclaredJson => "this source takes JSON only; send it as application/json, \
+                without Content-Encoding"
+                .into(),
+            Self::Incomplete => {
+                "the body ended or stalled before it was whole; send it again".into()
             }
-            Self::Malformed { detail } => (*detail).into(),
-            Self::NotJson { detail } => format!("this source takes JSON only: {detail}"),
-            Self::Encoding => "send the body without Content-Encoding".into(),
-            Self::Incomplete => "the connection ended or stalled before the body was whole".into(),
-            Self::Overloaded { .. } => "send it again after the time in Retry-After".into(),
-            Self::Unavailable { detail, .. } => {
-                format!("{detail}; nothing was accepted, send it again after the time in Retry-After")
+            Self::Overloaded => "send it again after the time in Retry-After".into(),
+            Self::NoSchema | Self::NoTopic => {
+                "nothing was accepted; send it again after the time in Retry-After".into()
+            }
+            Self::NotLogged { .. } => {
+                "the event was not acknowledged; send it again after the time in Retry-After".into()
             }
         }
     }
 
-    fn retry_after(&self) -> Option<Duration> {
+    /// Returns what an operator is told and a sender is not.
+    pub(crate) fn told_to_operator(&self) -> String {
         match self {
-            Self::Overloaded { retry_after } | Self::Unavailable { retry_after, .. } => {
-                Some(*retry_after)
+            Self::Unverified { why } | Self::NotLogged { why } => why.clone(),
+            Self::NoSchema => "its schema is not registered; /readyz says why".into(),
+            Self::NoTopic => "its topic is not there; /readyz says why".into(),
+            Self::UnknownPath
+            | Self::UnknownSource
+            | Self::MethodNotAllowed
+            | Self::TooLarge { .. }
+            | Self::Malformed { .. }
+            | Self::NotJson { .. }
+            | Self::NotDeclaredJson
+            | Self::Incomplete
+            | Self::Overloaded => self.detail(),
+        }
+    }
+
+    fn header(&self) -> Option<(header::HeaderName, HeaderValue)> {
+        match self {
+            Self::MethodNotAllowed => Some((header::ALLOW, HeaderValue::from_static("POST"))),
+            Self::Unverified { .. } => {
+                Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Signature")))
             }
-            _ => None,
+            Self::Overloaded => Some((header::RETRY_AFTER, AFTER_OVERLOAD.into())),
+            Self::NoSchema | Self::NoTopic | Self::NotLogged { .. } => {
+                Some((header::RETRY_AFTER, AFTER_OUTAGE.into()))
+            }
+            Self::UnknownPath
+            | Self::UnknownSource
+            | Self::TooLarge { .. }
+            | Self::Malformed { .. }
+            | Self::NotJson { .. }
+            | Self::NotDeclaredJson
+            | Self::Incomplete => None,
         }
     }
 
     /// Returns the answer: the problem document with its status and headers.
     pub(crate) fn answer(&self) -> Response<Bytes> {
+        let (slug, title) = self.slug_and_title();
         let problem = Problem {
-            r#type: format!("urn:millrace:problem:{}", self.slug()),
-            title: self.title(),
+            r#type: format!("urn:millrace:problem:{slug}"),
+            title,
             status: self.status().as_u16(),
             detail: self.detail(),
         };
         let body = serde_json::to_vec(&problem).expect("a problem of plain texts is JSON");
         let mut answer = Response::new(Bytes::from(body));
         *answer.status_mut() = self.status();
-        let headers = answer.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");
-        headers.insert(header::CONTENT_TYPE, kind);
-        if let Some(after) = self.retry_after() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
-        }
-        match self {
-            Self::MethodNotAllowed => {
-                headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
-            }
-            Self::Unverified => {
-                let scheme = HeaderValue::from_static("Signature");
-                headers.insert(header::WWW_AUTHENTICATE, scheme);
-            }
-            // The rest of the body is not read, so the connection can't be used again.
-            Self::TooLarge { .. } | Self::Incomplete => {
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            _ => {}
+        answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if let Some((name, value)) = self.header() {
+            answer.headers_mut().insert(name, value);
         }
         answer
     }
@@ -176,20 +206,23 @@ impl Refusal {
 mod tests {
     use super::*;
 
+    const SECRET: &str = "signed 301 s ago";
+
     fn all() -> Vec<(Refusal, u16)> {
-        let retry_after = Duration::from_millis(1500);
         vec![
             (Refusal::UnknownPath, 404),
             (Refusal::UnknownSource, 404),
             (Refusal::MethodNotAllowed, 405),
             (Refusal::TooLarge { bytes_max: 10 }, 413),
-            (Refusal::Unverified, 401),
-            (Refusal::Malformed { detail: "x" }, 400),
-            (Refusal::NotJson { detail: "x".into() }, 400),
-            (Refusal::Encoding, 415),
+            (Refusal::Unverified { why: SECRET.into() }, 401),
+            (Refusal::Malformed { place: "x-signature".into(), detail: "it comes twice" }, 400),
+            (Refusal::NotJson { line: 1, column: 2 }, 400),
+            (Refusal::NotDeclaredJson, 415),
             (Refusal::Incomplete, 400),
-            (Refusal::Overloaded { retry_after }, 429),
-            (Refusal::Unavailable { detail: "x", retry_after }, 503),
+            (Refusal::Overloaded, 429),
+            (Refusal::NoSchema, 503),
+            (Refusal::NoTopic, 503),
+            (Refusal::NotLogged { why: SECRET.into() }, 503),
         ]
     }
 
@@ -212,6 +245,16 @@ mod tests {
         for (refusal, status) in all() {
             let after = refusal.answer().headers().get("retry-after").cloned();
             assert_eq!(after.is_some(), matches!(status, 429 | 503), "{refusal:?}");
+        }
+        assert_eq!(Refusal::MethodNotAllowed.answer().headers()["allow"], "POST");
+    }
+
+    #[test]
+    fn which_check_failed_is_for_the_operator_only() {
+        for (refusal, _) in all() {
+            let body = String::from_utf8(refusal.answer().body().to_vec()).unwrap();
+            assert!(!body.contains(SECRET), "{body}");
+            assert!(!refusal.told_to_operator().is_empty());
         }
     }
 }
