@@ -44,12 +44,13 @@ pub(crate) async fn run(mut lane: Lane, place: Place, acks: Acks) {
     loop {
         tokio::select! {
             biased;
+            // A service that stops closes its lanes as well, and may take longer than a rebalance.
+            () = work.place.intake.cancelled(), if !work.is_stopping() => {
+                work.stop(work.place.shared.config.drain());
+            }
             () = closing.cancelled(), if !work.is_stopping() => {
                 work.place.shared.hook.hit("deliver.during_revoke");
                 work.stop(work.place.shared.config.revoke_drain());
-            }
-            () = work.place.intake.cancelled(), if !work.is_stopping() => {
-                work.stop(work.place.shared.config.drain());
             }
             () = until(work.cut_off_at), if work.is_stopping() => break,
             Some(step) = work.steps.next() => work.took(step),

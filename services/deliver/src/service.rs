@@ -276,17 +276,22 @@ impl Running {
         ready.set("kafka", state);
     }
 
-    /// Waits for the lanes, which bound their own ends, then commits and leaves the group.
+    /// Has the consumer stop at once, so that a lane that is done early is no broken one; it commits when all lanes,
+    /// which bound their own ends, are done, and leaves the group.
     async fn drain(mut self) -> Result<(), Error> {
-        self.incoming.close();
-        let mut ended = Ok(());
-        while let Some(done) = self.tasks.join_next().await {
-            if let Err(defect) = done {
-                ended = Err(failed(&defect));
-            }
-        }
         drop(self.incoming);
-        if let Err(error) = self.lanes.stop(END_WITHIN).await {
+        let stopping = self.lanes.stop(self.shared.config.drain() + END_WITHIN);
+        let ending = async {
+            let mut ended = Ok(());
+            while let Some(done) = self.tasks.join_next().await {
+                if let Err(defect) = done {
+                    ended = Err(failed(&defect));
+                }
+            }
+            ended
+        };
+        let (stopped, ended) = tokio::join!(stopping, ending);
+        if let Err(error) = stopped {
             tracing::warn!(%error, "the consumer group was not left in time");
         }
         ended

@@ -44,13 +44,13 @@ async fn a_registry_that_is_down_at_start_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_kafka_is_away_nothing_is_completed_and_afterwards_all_is() {
     let (world, receiver) = (World::of(&["crm"]).await, Receiver::start().await);
-    let running =
-        world.start(Catalogs::fixed(catalog(vec![destination("crm", &receiver.url("/"))])));
+    receiver.fail("/", Answer::Status(200).after(Duration::from_secs(2)));
     for number in 0..20 {
         world.send(&delivery("crm", &format!("k{number}"), 0)).await;
     }
-    receiver.fail("/", Answer::Status(200).after(Duration::from_millis(300)));
-    wait::until("requests in flight", AMPLE, || !receiver.arrivals().is_empty()).await;
+    let running =
+        world.start(Catalogs::fixed(catalog(vec![destination("crm", &receiver.url("/"))])));
+    wait::until("requests in flight", AMPLE, || receiver.arrivals().len() == 20).await;
     world.broker.down().unwrap();
     receiver.await_taken(20, AMPLE).await;
     world.await_unmet("receipts", "").await;
