@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kafka_io::{
     Config,
-    reader::{Range, Reader, ReaderOptions},
+    reader::{Isolation, Range, Reader, ReaderOptions},
 };
 use wire::topics::Names;
 
@@ -27,6 +27,12 @@ impl Cluster {
         self.reader_of("millrace-dlq-replayer")
     }
 
+    /// Opens a reader that sees the records of open transactions too.
+    pub(crate) fn reader_of_all(&self) -> Result<Reader, Error> {
+        let isolation = Isolation::Uncommitted;
+        Ok(Reader::open(&self.kafka, ReaderOptions { isolation, ..ReaderOptions::default() })?)
+    }
+
     /// Opens a reader that names a group to the broker.
     pub(crate) fn reader_of(&self, group_id: &str) -> Result<Reader, Error> {
         let options = ReaderOptions { group_id: group_id.to_owned(), ..ReaderOptions::default() };
@@ -40,7 +46,7 @@ impl Cluster {
         }
         let topics = reader.topics()?;
         if let Some(name) = filter.topics.iter().find(|n| topics.iter().all(|t| t.name != **n)) {
-            return Err(Error::NoTopic(name.clone()));
+            return Err(Error::Asked(format!("there is no topic {name}")));
         }
         let mut ranges = Vec::new();
         for topic in topics.iter().filter(|topic| filter.wants_topic(&topic.name, &self.names)) {

@@ -10,7 +10,8 @@ use crate::{
     job::IDS_MAX,
     letter::Letter,
     progress::{Meter, Progress},
-    scan::{History, Scan},
+    scan::{Decision, History, Scan},
+    series::{Outcome, Tally},
     show::SEEK,
 };
 
@@ -32,6 +33,7 @@ pub(crate) fn make(cluster: &Cluster, reader: &Reader, wanted: &Wanted) -> Resul
         id: JobId::of(uuid::Uuid::now_v7()),
         by: wanted.by.clone(),
         created_ms: now,
+        place: None,
         choice: wanted.choice.clone(),
         again: wanted.again,
         replays_max: wanted.replays_max,
@@ -53,14 +55,18 @@ pub(crate) fn count(
     job: &Job,
     history: &History,
     mut told: impl FnMut(&Progress) -> ControlFlow<()>,
-) -> Result<Counts, Error> {
+) -> Result<(Counts, Tally), Error> {
+    let mut tally = Tally::default();
     let mut scan = Scan::new(job, history);
     let mut meter = Meter::new(&job.ranges);
     let ranges: Vec<Range> = job.ranges.iter().map(|r| part(r, r.from, r.to)).collect();
     let deadline = std::time::Instant::now() + COUNT;
     let ended = reader.read(&ranges, deadline, |view| {
         let letter = Letter::of(view, &cluster.names);
-        scan.decide(&letter);
+        match scan.decide(&letter) {
+            Decision::Republish | Decision::Quarantine => tally.add(letter.topic, Outcome::DryRun),
+            Decision::Leave | Decision::Double | Decision::ReplayedBefore => {}
+        }
         match meter.passed(letter.topic, letter.partition, letter.offset + 1) {
             true => told(&meter.progress(scan.counts)),
             false => ControlFlow::Continue(()),
@@ -70,7 +76,7 @@ pub(crate) fn count(
         Ended::Complete => {
             // Who watches sees the end.
             let _ = told(&meter.complete(scan.counts));
-            Ok(scan.counts)
+            Ok((scan.counts, tally))
         }
         Ended::Stopped => Err(Error::CutOff("the count")),
         Ended::Deadline { .. } => Err(Error::TooSlow("count the dead letters")),

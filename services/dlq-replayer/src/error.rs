@@ -1,6 +1,6 @@
 //! What can go wrong, by what the caller does about it.
 
-use kafka_io::{TransactionError, reader::ReadError};
+use kafka_io::{TransactionError, reader::ReadError, topics::AdminError};
 
 use crate::{JobId, LetterId};
 
@@ -18,6 +18,11 @@ pub enum Error {
     /// No job of this id is recorded.
     #[error("no replay job {0}: `GET /v1/replays` lists those there are")]
     NoSuchJob(JobId),
+    /// How far the job was is no longer known; going on could double what it has replayed.
+    #[error(
+        "the position of replay job {0} has expired: start a new one, which leaves out what this one may have replayed"
+    )]
+    PositionLost(JobId),
     /// The cluster lacks a topic that is ours.
     #[error("topic {0} is missing; `millrace topics apply` makes it")]
     NoTopic(String),
@@ -28,6 +33,8 @@ pub enum Error {
     Read(#[from] ReadError),
     #[error("replay: {0}; the job goes on by itself when kafka answers again")]
     Write(#[from] TransactionError),
+    #[error(transparent)]
+    Topics(#[from] AdminError),
     /// The service can't start.
     #[error("{0}")]
     Start(String),

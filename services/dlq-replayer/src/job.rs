@@ -137,6 +137,9 @@ pub struct Job {
     pub id: JobId,
     pub by: String,
     pub created_ms: i64,
+    /// Where its first record lies among all jobs': of two that mean one letter, the first replays it.
+    #[serde(default)]
+    pub place: Option<i64>,
     pub choice: Choice,
     pub again: bool,
     pub replays_max: u32,
@@ -162,6 +165,16 @@ impl Job {
     pub(crate) fn range(&self, topic: &str, partition: i32) -> Range<i64> {
         let found = self.ranges.iter().find(|r| r.partition == partition && r.topic == topic);
         found.map_or(0..0, |range| range.from..range.to)
+    }
+
+    /// Says whether a letter the job means was not put through.
+    pub(crate) fn has_failed(&self, letter: &Letter<'_>) -> bool {
+        self.failed.iter().any(|id| is(id, (letter.topic, letter.partition, letter.offset)))
+    }
+
+    /// Returns what orders jobs: one that is not recorded comes after all that are.
+    pub(crate) fn turn(&self) -> (i64, i64, &JobId) {
+        (self.place.unwrap_or(i64::MAX), self.created_ms, &self.id)
     }
 
     /// Says whether the choice means a letter, whatever became of it.
@@ -199,6 +212,7 @@ pub(crate) mod tests {
             id: JobId::of(uuid::Uuid::from_u128(number)),
             by: "ann".into(),
             created_ms: 1,
+            place: i64::try_from(number).ok(),
             choice,
             again: false,
             replays_max: 5,

@@ -6,14 +6,17 @@
 //!
 //! It delivers nothing itself and changes no dead letter.
 
+mod api;
 mod cluster;
 mod config;
 mod decode;
+mod depth;
 mod dry_run;
 mod error;
 mod filter;
 mod id;
 mod job;
+mod jobs;
 mod letter;
 mod list;
 mod progress;
@@ -21,6 +24,7 @@ mod replayer;
 mod runner;
 mod scan;
 mod seen;
+mod series;
 mod service;
 mod show;
 mod state;

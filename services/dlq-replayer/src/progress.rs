@@ -13,7 +13,7 @@ const EVERY: Duration = Duration::from_millis(200);
 const LOOK: u64 = 256;
 
 /// How far a count or a job is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Progress {
     /// Offsets passed, of `total`; markers of transactions are among them.
     pub passed: u64,

@@ -2,17 +2,17 @@
 
 use std::ops::ControlFlow;
 
-use chassis::Hook;
+use chassis::{Hook, Process, Tracer};
 use registry_io::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Counts, Ended, Error, Job, JobId, LetterId, Page, Progress, Query, Shown, Wanted,
-    World,
+    Counts, Ended, Error, Job, JobId, LetterId, Page, Progress, Query, Shown, Wanted, World,
     cluster::Cluster,
     dry_run, list,
     runner::{self, Runner},
     scan::History,
+    series::Series,
     show, state,
 };
 
@@ -27,6 +27,8 @@ pub struct Replayer {
     /// Under which jobs are run; no other process has it.
     name: String,
     hook: Hook,
+    tracer: Tracer,
+    series: Option<Series>,
 }
 
 impl Replayer {
@@ -37,6 +39,8 @@ impl Replayer {
             registry: world.registry,
             name: uuid::Uuid::new_v4().simple().to_string(),
             hook: Hook::default(),
+            tracer: Tracer::disabled(),
+            series: None,
         }
     }
 
@@ -44,6 +48,12 @@ impl Replayer {
     #[must_use]
     pub fn with_hook(self, hook: Hook) -> Self {
         Self { hook, ..self }
+    }
+
+    /// Counts and traces what it replays as a process does.
+    pub(crate) fn of(world: World, process: &Process, series: Series) -> Self {
+        let (hook, tracer) = (process.hook.clone(), process.tracer.clone());
+        Self { hook, tracer, series: Some(series), ..Self::new(world) }
     }
 
     /// Returns one page of dead letters.
@@ -82,7 +92,7 @@ impl Replayer {
         let cluster = self.cluster.clone();
         let stop = CancellationToken::new();
         let _stopped_with_us = stop.clone().drop_guard();
-        blocking("the count", move || {
+        let (counts, mut tally) = blocking("the count", move || {
             let reader = cluster.reader()?;
             let history = History::new(state::jobs(&cluster, &reader)?);
             let job = dry_run::make(&cluster, &reader, &wanted)?;
@@ -91,7 +101,11 @@ impl Replayer {
                 if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })
         })
-        .await
+        .await?;
+        if let Some(series) = &self.series {
+            series.replayed(&mut tally);
+        }
+        Ok(counts)
     }
 
     /// Records a job with its ranges as they are now; nothing is replayed yet.
@@ -130,6 +144,8 @@ impl Replayer {
             name: self.name.clone(),
             stop,
             hook: self.hook.clone(),
+            tracer: self.tracer.clone(),
+            series: self.series.clone(),
         };
         let id = id.clone();
         blocking("the job", move || runner.run(&id, told)).await
@@ -151,11 +167,6 @@ impl Replayer {
     pub async fn job(&self, id: &JobId) -> Result<Job, Error> {
         let (cluster, id) = (self.cluster.clone(), id.clone());
         blocking("the look at a job", move || state::job(&cluster, &cluster.reader()?, &id)).await
-    }
-
-    /// Under which name this process runs jobs.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {

@@ -6,16 +6,19 @@
 //! refuses the earlier.
 
 mod attempt;
+mod lanes;
 mod outgoing;
+mod spans;
 
 use std::{collections::BTreeSet, thread, time::Duration};
 
-use chassis::Hook;
+use chassis::{Hook, Tracer};
 use kafka_io::Class;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error, Job, JobId, LetterId, Progress, Status, cluster::Cluster, scan::History, state,
+    Error, Job, JobId, LetterId, Progress, Status, cluster::Cluster, scan::History, series::Series,
+    state,
 };
 
 use attempt::Attempt;
@@ -47,6 +50,9 @@ pub(crate) struct Runner {
     pub(crate) name: String,
     pub(crate) stop: CancellationToken,
     pub(crate) hook: Hook,
+    pub(crate) tracer: Tracer,
+    /// Where it is counted, in a service.
+    pub(crate) series: Option<Series>,
 }
 
 /// What failed attempts have taught.
@@ -91,13 +97,18 @@ impl Runner {
         told: &mut dyn FnMut(&Progress),
     ) -> Result<Ended, Error> {
         let reader = self.cluster.reader_of(&id.group())?;
+        // Whatever a runner of this job left open is ended first; others' are waited for.
+        let producer = attempt::producer(&self.cluster, id)?;
+        if !state::settle(&self.cluster, &reader, || !self.stop.is_cancelled())? {
+            return Ok(Ended::Stopped);
+        }
         let jobs = state::jobs(&self.cluster, &reader)?;
         let found = jobs.iter().find(|job| job.id == *id).cloned();
         let job = found.ok_or_else(|| Error::NoSuchJob(id.clone()))?;
         if job.status == Status::Done {
             return Ok(Ended::Done(Box::new(job)));
         }
-        Attempt::open(self, &reader, job)?.run(&History::new(jobs), lessons, told)
+        Attempt::open(self, &reader, producer, job)?.run(&History::new(jobs), lessons, told)
     }
 
     /// Says whether another runner has written its name to the job.

@@ -4,6 +4,8 @@
 //! A resumed job decides again about what it has done, without doing it again, so that doubles are
 //! known and counts are whole.
 
+use std::collections::HashMap;
+
 use crate::{Counts, Job, JobId, letter::Letter, seen::Seen};
 
 /// What a job does with one letter.
@@ -20,36 +22,44 @@ pub(crate) enum Decision {
     Republish,
 }
 
-/// The jobs there have been, oldest first.
+/// The jobs there have been, in their turn.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct History {
     jobs: Vec<Job>,
+    /// Which jobs are about a partition, so that most letters ask few of them.
+    places: HashMap<String, HashMap<i32, Vec<usize>>>,
 }
 
 impl History {
     /// Takes jobs in any order.
     pub(crate) fn new(mut jobs: Vec<Job>) -> Self {
-        jobs.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
-        Self { jobs }
+        jobs.sort_by(|a, b| a.turn().cmp(&b.turn()));
+        let mut places: HashMap<String, HashMap<i32, Vec<usize>>> = HashMap::new();
+        for (at, job) in jobs.iter().enumerate() {
+            for range in &job.ranges {
+                let topic = places.entry(range.topic.clone()).or_default();
+                topic.entry(range.partition).or_default().push(at);
+            }
+        }
+        Self { jobs, places }
     }
 
     /// Returns the jobs recorded before `job`: of two that mean one letter, the first replays it.
     pub(crate) fn before(&self, job: &Job) -> Self {
-        let earlier = |other: &&Job| {
-            (other.created_ms, &other.id) < (job.created_ms, &job.id) && other.id != job.id
-        };
-        Self { jobs: self.jobs.iter().filter(earlier).cloned().collect() }
+        let earlier = |other: &&Job| other.turn() < job.turn() && other.id != job.id;
+        Self::new(self.jobs.iter().filter(earlier).cloned().collect())
     }
 
     /// Returns the last job that has put a letter through, or will: an unfinished one is finished
     /// by whoever finds it.
     pub(crate) fn replayed_by(&self, letter: &Letter<'_>) -> Option<&JobId> {
+        let about = self.places.get(letter.topic)?.get(&letter.partition)?;
         let covers = |job: &&Job| {
             job.range(letter.topic, letter.partition).contains(&letter.offset)
                 && job.means(letter)
-                && !job.failed.contains(&letter.id())
+                && !job.has_failed(letter)
         };
-        self.jobs.iter().rev().find(covers).map(|job| &job.id)
+        about.iter().rev().map(|at| &self.jobs[*at]).find(covers).map(|job| &job.id)
     }
 }
 
@@ -150,7 +160,7 @@ mod tests {
     #[test]
     fn what_an_earlier_job_replayed_and_its_later_double_are_left_out() {
         let history = History::new(vec![job(1, all(), 2)]);
-        let second = Job { created_ms: 2, ..job(2, all(), 9) };
+        let second = job(2, all(), 9);
         let letters = [letter(0, 7), letter(1, 8), letter(2, 7), letter(3, 9)];
         let mut scan = Scan::new(&second, &history);
         let (before, again) = (Decision::ReplayedBefore, Decision::Republish);

@@ -1,60 +1,56 @@
-//! The service: goes on with jobs that nobody runs.
+//! The service: the API, the jobs, and how many dead letters there are.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chassis::Process;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpListener;
 
-use crate::{Config, Error, Job, Replayer, Status, World, cluster::now_ms};
-
-/// The condition of the readiness that speaks of Kafka.
-const KAFKA: &str = "kafka";
+use crate::{
+    Config, Error, Replayer, World,
+    api::{self, Access, Api, Measure},
+    depth,
+    jobs::{self, Jobs},
+    series::Series,
+};
 
 /// Runs the service until the process stops; running jobs end their transactions first.
 ///
 /// It waits, unready, for Kafka and its topics, and goes on by itself.
 ///
 /// # Errors
-/// [`Error::Start`] where the configuration forbids to start.
+/// [`Error::Start`] where the configuration forbids to start, or the address is taken.
 pub async fn run(config: Config, world: World, process: Process) -> Result<(), Error> {
-    if let Some((key, why)) = config.findings().into_iter().next() {
-        return Err(Error::Start(format!("dlq_replayer.{key}: {why}")));
-    }
-    process.ready.set(KAFKA, Err("starting".to_owned()));
-    let replayer = Arc::new(Replayer::new(world).with_hook(process.hook.clone()));
-    let mut running = JoinSet::new();
-    while !process.stop.is_cancelled() {
-        match replayer.jobs().await {
-            Ok(jobs) => {
-                process.ready.set(KAFKA, Ok(()));
-                resume(&config, &jobs, &replayer, &process.stop, &mut running);
-            }
-            Err(error) => process.ready.set(KAFKA, Err(error.to_string())),
-        }
-        let wait = tokio::time::sleep(Duration::from_secs(2));
-        process.stop.run_until_cancelled(wait).await;
-        while running.try_join_next().is_some() {}
-    }
-    while running.join_next().await.is_some() {}
-    Ok(())
+    let access = Access::read(&config)?;
+    let listener = TcpListener::bind(config.listen).await.map_err(|why| {
+        Error::Start(format!("dlq_replayer.listen: could not listen on {}: {why}", config.listen))
+    })?;
+    process.ready.set(jobs::KAFKA, Err("starting".to_owned()));
+    let series = Series::new(&process.metrics);
+    let replayer = Replayer::of(world, &process, series.clone());
+    let stop = process.stop.clone();
+    let (jobs, keeper) = jobs::keeper(replayer.clone(), series.clone(), config.resume_after, stop);
+    tracing::info!(listen = %config.listen, "dlq-replayer starts");
+    let cluster = replayer.cluster().clone();
+    let (served, (), ()) = tokio::join!(
+        serve(listener, access, replayer, jobs, &config, &process),
+        keeper.run(&process),
+        depth::watch(cluster, series, config.look_every, &process),
+    );
+    served
 }
 
-fn resume(
+/// Serves the API until the process stops and the requests in hand are answered.
+async fn serve(
+    listener: TcpListener,
+    access: Access,
+    replayer: Replayer,
+    jobs: Jobs,
     config: &Config,
-    jobs: &[Job],
-    replayer: &Arc<Replayer>,
-    stop: &CancellationToken,
-    running: &mut JoinSet<()>,
-) {
-    let silent_ms = i64::try_from(config.resume_after.as_millis()).unwrap_or(i64::MAX);
-    let abandoned = |job: &&Job| job.is_abandoned(now_ms(), silent_ms);
-    for job in jobs.iter().filter(abandoned).filter(|job| job.status == Status::Unfinished) {
-        let (id, replayer, stop) = (job.id.clone(), replayer.clone(), stop.clone());
-        running.spawn(async move {
-            if let Err(error) = replayer.run_job(&id, stop, |_| {}).await {
-                tracing::error!(replay_job_id = %id, %error, "replay job failed");
-            }
-        });
-    }
+    process: &Process,
+) -> Result<(), Error> {
+    let api = Arc::new(Api::new(replayer, jobs, config.replays_max));
+    let router = api::router(api, access, Measure::new(&process.metrics));
+    let stopped = process.stop.clone().cancelled_owned();
+    let served = axum::serve(listener, router).with_graceful_shutdown(stopped);
+    served.await.map_err(|why| Error::Start(format!("the API ended: {why}")))
 }

@@ -1,6 +1,6 @@
 //! Jobs as they are kept in `ctl.state`, and what is told of them in `ctl.audit`.
 
-use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, thread, time::Duration};
 
 use kafka_io::{
     Outgoing,
@@ -16,12 +16,13 @@ use crate::{
 
 /// What a job's key begins with; other commands keep their state in the same topic.
 const KEY_PREFIX: &str = "replay/";
+/// How often a wait for other runners' transactions looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Reads every job there is.
+/// Reads every job there is, the oldest first.
 pub(crate) fn jobs(cluster: &Cluster, reader: &Reader) -> Result<Vec<Job>, Error> {
     let topic = cluster.names.state();
-    let found = reader.topics()?.into_iter().find(|t| t.name == topic);
-    let partitions = found.ok_or_else(|| Error::NoTopic(topic.clone()))?.partitions;
+    let partitions = partitions(reader, &topic)?;
     let range = |partition| Range { topic: topic.clone(), partition, from: 0, to: i64::MAX };
     let ranges: Vec<Range> = (0..partitions).map(range).collect();
     let mut jobs = BTreeMap::new();
@@ -29,23 +30,58 @@ pub(crate) fn jobs(cluster: &Cluster, reader: &Reader) -> Result<Vec<Job>, Error
         let key = view.key().and_then(|key| std::str::from_utf8(key).ok());
         if let Some(id) = key.and_then(|key| key.strip_prefix(KEY_PREFIX)) {
             match view.value() {
-                Some(value) => keep(&mut jobs, id, value),
+                Some(value) => keep(&mut jobs, (id, view.offset()), value),
                 None => drop(jobs.remove(id)),
             }
         }
         ControlFlow::Continue(())
     })?;
-    match ended {
-        Ended::Complete | Ended::Stopped => Ok(jobs.into_values().collect()),
-        Ended::Deadline { .. } => Err(Error::TooSlow("read the replay jobs")),
+    let mut jobs: Vec<Job> = match ended {
+        Ended::Complete | Ended::Stopped => jobs.into_values().collect(),
+        Ended::Deadline { .. } => return Err(Error::TooSlow("read the replay jobs")),
+    };
+    jobs.sort_by(|a, b| a.turn().cmp(&b.turn()));
+    Ok(jobs)
+}
+
+/// Keeps a job's last record, and the place of its first: until it is claimed it has only one.
+fn keep(jobs: &mut BTreeMap<String, Job>, (id, offset): (&str, i64), value: &[u8]) {
+    match serde_json::from_slice::<Job>(value) {
+        Ok(mut job) => {
+            job.place.get_or_insert(offset);
+            jobs.insert(id.to_owned(), job);
+        }
+        Err(error) => {
+            tracing::warn!(replay_job_id = id, %error, "a replay job's record is not understood");
+        }
     }
 }
 
-fn keep(jobs: &mut BTreeMap<String, Job>, id: &str, value: &[u8]) {
-    match serde_json::from_slice::<Job>(value) {
-        Ok(job) => drop(jobs.insert(id.to_owned(), job)),
-        Err(error) => tracing::warn!(job = id, %error, "a replay job's record is not understood"),
+fn partitions(reader: &Reader, topic: &str) -> Result<i32, Error> {
+    let found = reader.topics()?.into_iter().find(|t| t.name == topic);
+    Ok(found.ok_or_else(|| Error::NoTopic(topic.to_owned()))?.partitions)
+}
+
+/// Waits until nothing recorded so far is hidden behind the open transaction of a runner that died.
+///
+/// A job that missed an earlier one would replay what that one replays. False where `go_on` ended it.
+pub(crate) fn settle(
+    cluster: &Cluster,
+    reader: &Reader,
+    go_on: impl Fn() -> bool,
+) -> Result<bool, Error> {
+    let topic = cluster.names.state();
+    let all = cluster.reader_of_all()?;
+    for partition in 0..partitions(reader, &topic)? {
+        let end = all.watermarks(&topic, partition)?.high;
+        while reader.watermarks(&topic, partition)?.high < end {
+            if !go_on() {
+                return Ok(false);
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
     }
+    Ok(true)
 }
 
 /// Reads one job.

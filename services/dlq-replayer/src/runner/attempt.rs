@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ops::ControlFlow,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,13 +11,14 @@ use kafka_io::{
     reader::{BorrowedView, Ended as ReadEnded, Range, Reader},
 };
 
-use super::{Ended, Lessons, Runner, outgoing};
+use super::{Ended, Lessons, Runner, lanes::Lanes, outgoing, spans::Spans};
 use crate::{
-    Error, Job, LetterId, Progress, Status,
+    Error, Job, JobId, LetterId, Progress, Status,
     cluster::{Cluster, now_ms, part},
     letter::Letter,
     progress::Meter,
     scan::{Decision, History, Scan},
+    series::{Outcome, Tally},
     state::{self, Happened},
 };
 
@@ -33,7 +33,12 @@ const PASSED_MAX: usize = 50_000;
 /// How often the job's record says that its runner lives.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// The most one call to the brokers may take.
-const CALL: Duration = Duration::from_secs(45);
+const CALL: Duration = Duration::from_secs(20);
+/// How long the broker keeps the transaction of a runner that died, unless another goes on with it;
+/// until then readers wait at it.
+const TRANSACTION: Duration = Duration::from_secs(30);
+/// The largest record that any topic of ours takes: the largest body and what is around it.
+const RECORD_BYTES_MAX: usize = (25 * 1024 + 256) * 1024;
 /// The most one go may take; a job that takes longer goes on in the next.
 const GO: Duration = Duration::from_secs(24 * 3600);
 /// The most failed letters a job's record names.
@@ -49,26 +54,43 @@ pub(super) struct Attempt<'a> {
     /// The next offset of each partition: as committed when this go began, then as passed.
     done: HashMap<Place, i64>,
     next: BTreeMap<Place, i64>,
-    /// Lanes by dead-letter topic.
-    lanes: HashMap<String, Option<Arc<str>>>,
-    quarantine: Arc<str>,
+    lanes: Lanes,
+    spans: Spans,
 }
 
 /// The producer with its open transaction.
 struct Out {
     producer: TransactionalProducer,
     open: bool,
-    /// The letters of the open transaction, in the order of sending, with what was decided.
-    sent: Vec<(LetterId, Decision)>,
+    /// The letters of the open transaction, in the order of sending.
+    sent: Vec<LetterId>,
     bytes: usize,
     passed: usize,
     since: Instant,
     heartbeat: Instant,
+    /// What this go has decided since the last commit.
+    tally: Tally,
+}
+
+impl Out {
+    fn new(producer: TransactionalProducer) -> Self {
+        let now = Instant::now();
+        Self {
+            producer,
+            open: false,
+            sent: Vec::new(),
+            bytes: 0,
+            passed: 0,
+            since: now,
+            heartbeat: now,
+            tally: Tally::default(),
+        }
+    }
 }
 
 /// Records a new job and that somebody wants it, in one transaction.
 pub(crate) fn record_start(cluster: &Cluster, job: &Job) -> Result<(), Error> {
-    let mut producer = producer(cluster, job)?;
+    let mut producer = producer(cluster, &job.id)?;
     producer.begin()?;
     producer.send(&state::kept(&cluster.names, job), CALL)?;
     producer.send(&state::audited(&cluster.names, job, Happened::ReplayStarted), CALL)?;
@@ -77,9 +99,15 @@ pub(crate) fn record_start(cluster: &Cluster, job: &Job) -> Result<(), Error> {
     Ok(producer.commit(|| Instant::now() < deadline)?)
 }
 
-fn producer(cluster: &Cluster, job: &Job) -> Result<TransactionalProducer, Error> {
-    let id = format!("{}{}", cluster.names.prefix(), job.id.group());
-    let producer = TransactionalProducer::new(&cluster.kafka, &TransactionalOptions::new(id))?;
+/// Makes the job's producer; whatever another runner had open is ended with it.
+pub(super) fn producer(cluster: &Cluster, id: &JobId) -> Result<TransactionalProducer, Error> {
+    let options = TransactionalOptions {
+        transaction_timeout: TRANSACTION,
+        message_timeout: CALL,
+        record_bytes_max: RECORD_BYTES_MAX,
+        ..TransactionalOptions::new(format!("{}{}", cluster.names.prefix(), id.group()))
+    };
+    let producer = TransactionalProducer::new(&cluster.kafka, &options)?;
     let deadline = Instant::now() + CALL;
     loop {
         match producer.init(Duration::from_secs(10)) {
@@ -90,37 +118,30 @@ fn producer(cluster: &Cluster, job: &Job) -> Result<TransactionalProducer, Error
 }
 
 impl<'a> Attempt<'a> {
-    /// Takes the job over: whatever another runner had open is ended before its position is read.
+    /// Takes the job over from whoever ran it: its position is read after their transaction has ended.
+    ///
+    /// # Errors
+    /// [`Error::NoTopic`] where a lane is missing, [`Error::PositionLost`] where the position is.
     pub(super) fn open(
         runner: &'a Runner,
         reader: &'a Reader,
+        producer: TransactionalProducer,
         mut job: Job,
     ) -> Result<Self, Error> {
-        let producer = producer(&runner.cluster, &job)?;
+        let lanes = Lanes::open(reader, &runner.cluster.names, &job.ranges)?;
         let places: Vec<Place> =
             job.ranges.iter().map(|range| (range.topic.clone(), range.partition)).collect();
         let committed = reader.committed(&job.id.group(), &places)?;
-        let done = committed.into_iter().filter_map(|(place, next)| Some((place, next?)));
+        let done: HashMap<Place, i64> =
+            committed.into_iter().filter_map(|(place, next)| Some((place, next?))).collect();
+        let is_claimed = !job.runner.is_empty();
+        if is_claimed && places.iter().any(|place| !done.contains_key(place)) {
+            return Err(Error::PositionLost(job.id));
+        }
         job.runner.clone_from(&runner.name);
-        let now = Instant::now();
-        Ok(Self {
-            runner,
-            reader,
-            out: Out {
-                producer,
-                open: false,
-                sent: Vec::new(),
-                bytes: 0,
-                passed: 0,
-                since: now,
-                heartbeat: now,
-            },
-            done: done.collect(),
-            next: BTreeMap::new(),
-            lanes: HashMap::new(),
-            quarantine: runner.cluster.names.quarantine().into(),
-            job,
-        })
+        let spans = Spans::new(&runner.tracer, &job);
+        let out = Out::new(producer);
+        Ok(Self { runner, reader, out, done, next: BTreeMap::new(), lanes, spans, job })
     }
 
     pub(super) fn run(
@@ -129,7 +150,6 @@ impl<'a> Attempt<'a> {
         lessons: &mut Lessons,
         told: &mut dyn FnMut(&Progress),
     ) -> Result<Ended, Error> {
-        self.check_lanes()?;
         self.claim()?;
         let job = self.job.clone();
         let mut scan = Scan::new(&job, history);
@@ -170,21 +190,15 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Refuses to begin where a lane is missing: its letters would be waited for in vain.
-    fn check_lanes(&mut self) -> Result<(), Error> {
-        let topics = self.reader.topics()?;
-        let mut needed = vec![self.runner.cluster.names.audit()];
-        for range in self.job.ranges.clone() {
-            needed.extend(self.lane(&range.topic, None).map(|lane| lane.to_string()));
-        }
-        match needed.into_iter().find(|name| topics.iter().all(|topic| topic.name != *name)) {
-            Some(missing) => Err(Error::NoTopic(missing)),
-            None => Ok(()),
-        }
-    }
-
-    /// Writes this runner's name to the job, so that nobody takes it for abandoned.
+    /// Writes this runner's name to the job, so that nobody takes it for abandoned, and where it
+    /// begins: a claimed job without a position has lost it.
     fn claim(&mut self) -> Result<(), Error> {
+        for range in &self.job.ranges {
+            let place = (range.topic.clone(), range.partition);
+            if !self.done.contains_key(&place) {
+                self.next.insert(place, range.from);
+            }
+        }
         self.begin()?;
         self.send_job()?;
         self.commit_open()
@@ -208,7 +222,10 @@ impl<'a> Attempt<'a> {
             Decision::Republish | Decision::Quarantine => {
                 self.put(view, &letter, decision, scan, lessons)?;
             }
-            Decision::Leave | Decision::Double | Decision::ReplayedBefore => {}
+            Decision::Double | Decision::ReplayedBefore => {
+                self.out.tally.add(letter.topic, Outcome::Skipped);
+            }
+            Decision::Leave => {}
         }
         self.pass(&letter);
         if self.is_due(lessons) { self.commit(scan, lessons) } else { Ok(()) }
@@ -224,22 +241,34 @@ impl<'a> Attempt<'a> {
         lessons: &mut Lessons,
     ) -> Result<(), Error> {
         let id = letter.id();
-        let lane = self.lane(letter.topic, Some(letter));
-        let (Some(lane), false) = (lane, lessons.refused.contains(&id)) else {
+        let (Some(lane), false) = (self.lanes.of(letter).cloned(), lessons.refused.contains(&id))
+        else {
             scan.failed(decision);
+            self.out.tally.add(letter.topic, Outcome::Failed);
             if self.job.failed.len() < FAILED_MAX && !self.job.failed.contains(&id) {
                 self.job.failed.push(id);
             }
             return Ok(());
         };
         let (record, now) = (view.to_record(), now_ms());
-        let outgoing = match decision {
-            Decision::Quarantine => outgoing::quarantined(record, &self.quarantine, &self.job, now),
-            _ => outgoing::replayed(record, &lane, &self.job, now),
+        let (outgoing, outcome) = match decision {
+            Decision::Quarantine => {
+                let quarantine = &self.lanes.quarantine;
+                (
+                    outgoing::quarantined(record, &quarantine.topic, &self.job, now),
+                    Outcome::Quarantined,
+                )
+            }
+            _ => {
+                let span = self.spans.letter(letter, &record);
+                let trace = span.as_ref().map(|(_, context)| *context);
+                (outgoing::replayed(record, &lane, &self.job, trace, now), Outcome::Republished)
+            }
         };
+        self.out.tally.add(letter.topic, outcome);
         self.begin()?;
         self.out.bytes += outgoing.bytes();
-        self.out.sent.push((id, decision));
+        self.out.sent.push(id);
         self.send(&outgoing, lessons)
     }
 
@@ -322,17 +351,16 @@ impl<'a> Attempt<'a> {
         let producer = &self.out.producer;
         producer.flush_and_await(CALL)?;
         if !self.next.is_empty() {
-            let next = self.next.iter().map(|((topic, partition), next)| NextOffset {
-                topic,
-                partition: *partition,
-                next: *next,
-            });
-            self.reader.send_offsets(producer, next)?;
+            self.reader.send_offsets(producer, next_offsets(&self.next))?;
             self.runner.hook.hit("replay.after_send_offsets");
         }
         let deadline = Instant::now() + CALL;
         producer.commit(|| Instant::now() < deadline)?;
         self.runner.hook.hit("replay.after_commit");
+        self.reader.committed_in_transaction(next_offsets(&self.next))?;
+        if let Some(series) = &self.runner.series {
+            series.replayed(&mut self.out.tally);
+        }
         self.next.clear();
         let out = &mut self.out;
         (out.open, out.bytes, out.passed) = (false, 0, 0);
@@ -344,24 +372,21 @@ impl<'a> Attempt<'a> {
     fn learn(&mut self, error: TransactionError, lessons: &mut Lessons) -> Error {
         if error.poisoned || error.record.is_some() {
             match (error.record.and_then(|at| self.out.sent.get(at)), &self.out.sent[..]) {
-                (Some((id, _)), _) | (None, [(id, _)]) => drop(lessons.refused.insert(id.clone())),
+                (Some(id), _) | (None, [id]) => {
+                    lessons.refused.insert(id.clone());
+                    lessons.one_at_a_time = false;
+                }
                 (None, _) => lessons.one_at_a_time = true,
             }
         }
         error.into()
     }
+}
 
-    /// Returns the lane of a topic's letters, or of one letter whose topic does not tell.
-    fn lane(&mut self, topic: &str, letter: Option<&Letter<'_>>) -> Option<Arc<str>> {
-        let names = &self.runner.cluster.names;
-        if let Some(known) = self.lanes.get(topic) {
-            return known.clone();
-        }
-        let of_topic = Letter { topic, ..Letter::default() }.lane(names).map(Arc::from);
-        if of_topic.is_some() {
-            self.lanes.insert(topic.to_owned(), of_topic.clone());
-            return of_topic;
-        }
-        letter.and_then(|letter| letter.lane(names)).map(Arc::from)
-    }
+fn next_offsets(next: &BTreeMap<Place, i64>) -> impl Iterator<Item = NextOffset<'_>> {
+    next.iter().map(|((topic, partition), next)| NextOffset {
+        topic,
+        partition: *partition,
+        next: *next,
+    })
 }

@@ -2,20 +2,33 @@
 
 use std::sync::Arc;
 
-use domain::dead_letter::Reason;
+use domain::{dead_letter::Reason, trace::TraceContext};
 use kafka_io::{Outgoing, Record};
 use wire::headers::{self, Failure, Replay};
 
+use super::lanes::Lane;
 use crate::Job;
 
 /// Returns the letter as it goes into its lane again.
-pub(super) fn replayed(record: Record, lane: &Arc<str>, job: &Job, now_ms: i64) -> Outgoing {
+///
+/// `trace` is the replay's own context; without one the record's stays, by which others link to it.
+pub(super) fn replayed(
+    record: Record,
+    lane: &Lane,
+    job: &Job,
+    trace: Option<TraceContext>,
+    now_ms: i64,
+) -> Outgoing {
     let replay = Replay { job: job.id.as_str(), by: &job.by, at_ms: now_ms };
+    let mut headers = headers::replay(&record.headers, &replay);
+    if let Some(trace) = trace {
+        headers.retain(|(name, _)| name != headers::TRACEPARENT);
+        headers.push((headers::TRACEPARENT.to_owned(), trace.to_string().into()));
+    }
     Outgoing {
-        topic: lane.clone(),
-        // The key decides, as it did first.
-        partition: None,
-        headers: headers::replay(&record.headers, &replay),
+        topic: lane.topic.clone(),
+        partition: lane.partition(record.partition),
+        headers,
         key: record.key,
         value: record.value,
         // The time of now: the lane's retention would remove a record of weeks ago at once.
@@ -84,13 +97,23 @@ mod tests {
     #[test]
     fn a_replayed_letter_is_the_original_record_and_counts_on() {
         let job = job(1, Choice::Filter(Filter::default()), 9);
-        let sent = replayed(record(), &"out.crm.replay".into(), &job, 0);
+        let lane = Lane::new("out.crm.replay", 3);
+        let sent = replayed(record(), &lane, &job, None, 0);
         assert_eq!((sent.key, sent.value), (record().key, record().value));
         assert_eq!(sent.headers[0], record().headers[0]);
         assert_eq!(headers::text(&sent.headers, "millrace-replay-count"), Some("6"));
         assert_eq!(headers::text(&sent.headers, "millrace-replay-by"), Some("ann"));
         assert_eq!(headers::text(&sent.headers, "millrace-dlq-reason"), None);
-        assert_eq!((sent.partition, sent.timestamp_ms), (None, None));
+        assert_eq!((sent.partition, sent.timestamp_ms), (Some(2), None));
+    }
+
+    #[test]
+    fn a_replay_that_is_traced_carries_its_own_context() {
+        let job = job(1, Choice::Filter(Filter::default()), 9);
+        let trace = TraceContext { trace_id: [1; 16], span_id: [2; 8], sampled: true };
+        let sent = replayed(record(), &Lane::new("out.crm.replay", 1), &job, Some(trace), 0);
+        assert_eq!(headers::context(&sent.headers, headers::TRACEPARENT), Some(trace));
+        assert_eq!(sent.partition, None);
     }
 
     #[test]
