@@ -7,10 +7,10 @@ use apache_avro::{Schema, reader::datum::GenericDatumReader, writer::datum::Gene
 use rdkafka::{
     ClientConfig, ClientContext,
     consumer::{BaseConsumer, Consumer},
-    message::{DeliveryResult, Header, OwnedHeaders},
+    message::{self, DeliveryResult, OwnedHeaders},
     producer::{ProducerContext, ThreadedProducer},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::oneshot;
 
 pub const ENVELOPE: &str = include_str!("../../../shared/wire/schemas/envelope.avsc");
@@ -54,6 +54,69 @@ impl Codec {
     }
 }
 
+/// A name and a value.
+#[derive(Serialize, Deserialize)]
+pub struct Header {
+    pub name: String,
+    pub value: String,
+}
+
+/// An event, all of which is read, whatever is used of it.
+#[derive(Deserialize)]
+pub struct Envelope {
+    pub event_id: String,
+    pub source: String,
+    pub event_type: String,
+    pub subject: Option<String>,
+    pub time_ms: i64,
+    pub received_ms: i64,
+    pub correlation_id: String,
+    pub causation_id: Option<String>,
+    pub content_type: String,
+    pub http_headers: Vec<Header>,
+    #[serde(with = "apache_avro::serde::bytes")]
+    pub body: Vec<u8>,
+}
+
+/// A delivery, all of which is read, whatever is used of it.
+#[derive(Deserialize)]
+pub struct Delivery {
+    pub delivery_id: String,
+    pub event_id: String,
+    pub source: String,
+    pub event_type: String,
+    pub route: String,
+    pub destination: String,
+    pub correlation_id: String,
+    pub event_time_ms: i64,
+    pub received_ms: i64,
+    pub created_ms: i64,
+    pub mapping_version: String,
+    pub split_index: u32,
+    pub order: Order,
+    pub request: Request,
+}
+
+/// The order of a delivery among those of its key.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    Strict,
+    None,
+}
+
+/// The HTTP request of a delivery.
+#[derive(Deserialize)]
+pub struct Request {
+    pub method: String,
+    pub path: String,
+    pub query: Vec<Header>,
+    pub headers: Vec<Header>,
+    pub content_type: String,
+    #[serde(with = "apache_avro::serde::bytes")]
+    pub body: Vec<u8>,
+}
+
 /// Headers of the number and size that a raw event or a receipt carries.
 pub fn headers(id: &str) -> OwnedHeaders {
     let pairs = [
@@ -82,9 +145,9 @@ pub fn delivery_headers(id: &str) -> OwnedHeaders {
 }
 
 fn added(headers: OwnedHeaders, pairs: &[(&str, &str)]) -> OwnedHeaders {
-    pairs
-        .iter()
-        .fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(*value) }))
+    pairs.iter().fold(headers, |headers, (key, value)| {
+        headers.insert(message::Header { key, value: Some(*value) })
+    })
 }
 
 /// Sends each delivery report to who waits for it.

@@ -8,13 +8,12 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use millrace_floor::{Codec, DELIVERY, consumer, headers, producer};
+use millrace_floor::{Codec, DELIVERY, Delivery, consumer, headers, producer};
 use rdkafka::{
     Message,
     consumer::{CommitMode, Consumer},
     producer::{BaseRecord, ThreadedProducer},
 };
-use serde::Deserialize;
 use tokio::{
     net::TcpStream,
     sync::{Mutex, Semaphore, mpsc, oneshot},
@@ -40,18 +39,6 @@ struct Arguments {
     to: SocketAddr,
     #[arg(long)]
     in_flight: usize,
-}
-
-#[derive(Deserialize)]
-struct Delivery {
-    delivery_id: String,
-    request: Wanted,
-}
-
-#[derive(Deserialize)]
-struct Wanted {
-    #[serde(with = "apache_avro::serde::bytes")]
-    body: Vec<u8>,
 }
 
 struct Pool {

@@ -4,14 +4,16 @@
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use millrace_floor::{Codec, DELIVERY, ENVELOPE, consumer, delivery_headers};
+use millrace_floor::{
+    Codec, DELIVERY, ENVELOPE, Envelope, Header, Order, consumer, delivery_headers,
+};
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::Consumer,
     message::BorrowedMessage,
     producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use vrl::value::Value;
 
 #[global_allocator]
@@ -35,29 +37,6 @@ struct Arguments {
     group: String,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Pair {
-    name: String,
-    value: String,
-}
-
-#[derive(Deserialize)]
-#[allow(dead_code)] // all of an event is read, whatever is used of it
-struct Envelope {
-    event_id: String,
-    source: String,
-    event_type: String,
-    subject: Option<String>,
-    time_ms: i64,
-    received_ms: i64,
-    correlation_id: String,
-    causation_id: Option<String>,
-    content_type: String,
-    http_headers: Vec<Pair>,
-    #[serde(with = "apache_avro::serde::bytes")]
-    body: Vec<u8>,
-}
-
 #[derive(Serialize)]
 struct Delivery<'a> {
     delivery_id: &'a str,
@@ -77,17 +56,11 @@ struct Delivery<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Order {
-    Strict,
-}
-
-#[derive(Serialize)]
 struct Request<'a> {
     method: &'a str,
     path: &'a str,
-    query: Vec<Pair>,
-    headers: Vec<Pair>,
+    query: Vec<Header>,
+    headers: Vec<Header>,
     content_type: &'a str,
     #[serde(with = "apache_avro::serde::bytes")]
     body: Vec<u8>,
@@ -187,7 +160,7 @@ fn map(event: &Envelope) -> Delivery<'_> {
         customer: fields.get("customer"),
         payload: fields.get("data"),
     };
-    let header = Pair { name: "x-event".to_owned(), value: event.event_id.clone() };
+    let header = Header { name: "x-event".to_owned(), value: event.event_id.clone() };
     Delivery {
         delivery_id: "mr_00000000000000000000000000000000",
         event_id: &event.event_id,
