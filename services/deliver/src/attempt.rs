@@ -1,17 +1,15 @@
-//! One attempt at a delivery: wait for a slot, send, judge, record.
+//! One attempt at a delivery: send, judge, record.
 //!
 //! It decides nothing that [`verdict`](crate::verdict) does not, and writes nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use chassis::Span;
 use domain::{dead_letter::Reason, time::UnixMillis};
 use http_io::{Answer, Failure};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
-    gate::{Gate, Prepared},
+    gate::{Gate, Prepared, Slot},
     held::{End, GivenUp, Held, Tried},
     receipts, request,
     series::Attempt,
@@ -20,19 +18,12 @@ use crate::{
     verdict::{self, Next, Progress, Verdict},
 };
 
-/// Makes the next attempt at a held delivery; once `intake` is cancelled none is begun.
+/// Makes the next attempt at a held delivery, in the slot it was given.
 ///
 /// # Cancellation
 /// The request may have been sent; its record is not completed, so it is tried again.
-pub(crate) async fn run(
-    mut held: Box<Held>,
-    gate: &Gate,
-    shared: &Shared,
-    intake: &CancellationToken,
-) -> Tried {
-    let Some((prepared, slot)) = intake.run_until_cancelled(slot(gate)).await else {
-        return Tried { held, end: End::Left };
-    };
+pub(crate) async fn run(mut held: Box<Held>, slot: Slot, gate: &Gate, shared: &Shared) -> Tried {
+    let Slot { prepared, permit } = slot;
     let begun = shared.now();
     held.first_attempt_at.get_or_insert(begun);
     held.attempts += 1;
@@ -46,7 +37,7 @@ pub(crate) async fn run(
             let spec = &prepared.destination.spec;
             let inflight = Inflight::enter(gate);
             let result = shared.client.send(request, spec.protocol, spec.timeout).await;
-            drop((inflight, slot));
+            drop((inflight, permit));
             shared.hook.hit("deliver.after_response");
             let (held, prepared, result, now) = (&*held, &*prepared, &result, shared.now());
             let made = Made { held, gate, prepared, shared, method: &method, result, now };
@@ -60,18 +51,6 @@ pub(crate) async fn run(
         }
     };
     Tried { held, end }
-}
-
-/// Waits until the destination is in the catalog and fewer than allowed are in flight.
-async fn slot(gate: &Gate) -> (Arc<Prepared>, OwnedSemaphorePermit) {
-    loop {
-        let prepared = gate.open().await;
-        // The semaphore is never closed; were it, the loop would take the gate's next one.
-        if let Ok(permit) = prepared.slots.clone().acquire_owned().await {
-            // What the catalog says may have changed in the meantime.
-            return (gate.open().await, permit);
-        }
-    }
 }
 
 fn method<'a>(held: &'a Held, prepared: &'a Prepared) -> &'a str {

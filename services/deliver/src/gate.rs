@@ -6,11 +6,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use base64::Engine as _;
 use catalog_io::{Auth, Catalog, Destination};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use http_io::redact::Secrets;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use url::Url;
 use wire::topics::Names;
 
 use crate::series::Series;
@@ -32,6 +33,12 @@ pub(crate) struct Gate {
     now: watch::Sender<Option<Arc<Prepared>>>,
 }
 
+/// Leave for one request, by what the catalog says.
+pub(crate) struct Slot {
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
 /// What the catalog says of a destination, and what is computed from it once.
 pub(crate) struct Prepared {
     pub(crate) destination: Arc<Destination>,
@@ -41,6 +48,8 @@ pub(crate) struct Prepared {
     pub(crate) auth: Option<(HeaderName, HeaderValue)>,
     /// What must not be written down, should an answer hold it.
     pub(crate) secrets: Secrets,
+    /// Where a delivery goes that has no path and no query of its own.
+    pub(crate) address: Option<Uri>,
     /// The most attempts in flight at a time.
     pub(crate) slots: Arc<Semaphore>,
 }
@@ -81,8 +90,28 @@ impl Gates {
 }
 
 impl Gate {
+    /// Returns a slot if the destination is in the catalog, fewer than allowed are in flight and
+    /// nobody waits for one.
+    pub(crate) fn try_slot(&self) -> Option<Slot> {
+        let prepared = self.now.borrow().clone()?;
+        let permit = prepared.slots.clone().try_acquire_owned().ok()?;
+        Some(Slot { prepared, permit })
+    }
+
+    /// Waits until the destination is in the catalog and fewer than allowed are in flight.
+    pub(crate) async fn slot(&self) -> Slot {
+        loop {
+            let prepared = self.open().await;
+            // The semaphore is never closed; were it, the loop would take the gate's next one.
+            if let Ok(permit) = prepared.slots.clone().acquire_owned().await {
+                // What the catalog says may have changed in the meantime.
+                return Slot { prepared: self.open().await, permit };
+            }
+        }
+    }
+
     /// Returns what the catalog says now, waiting while it says nothing of this destination.
-    pub(crate) async fn open(&self) -> Arc<Prepared> {
+    async fn open(&self) -> Arc<Prepared> {
         if let Some(prepared) = self.now.borrow().as_ref() {
             return prepared.clone();
         }
@@ -125,7 +154,9 @@ impl Prepared {
         }
         let auth = authorization(&destination.auth);
         let secrets = Secrets::new(&secrets(&destination));
-        Self { destination, headers, auth, secrets, slots }
+        let address = Url::parse(&destination.spec.url).ok();
+        let address = address.and_then(|url| url.as_str().parse().ok());
+        Self { destination, headers, auth, secrets, address, slots }
     }
 }
 

@@ -29,17 +29,9 @@ pub(crate) struct Tried {
 
 /// What an attempt came to.
 pub(crate) enum End {
-    /// It was not begun, because the lane stops.
-    Left,
     Delivered(Box<Receipt>),
-    Again {
-        at: UnixMillis,
-        receipt: Box<Receipt>,
-    },
-    GivenUp {
-        why: GivenUp,
-        receipt: Box<Receipt>,
-    },
+    Again { at: UnixMillis, receipt: Box<Receipt> },
+    GivenUp { why: GivenUp, receipt: Box<Receipt> },
 }
 
 /// Why a delivery is given up on.

@@ -7,7 +7,7 @@
 
 mod steps;
 
-use std::{future::Future, time::Duration};
+use std::{collections::VecDeque, future::Future, pin::pin, time::Duration};
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use kafka_io::{Acks, Lane, Partition, Record};
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use wire::Delivery;
 
 use crate::{
+    gate::Slot,
     held::{End, GivenUp, Held, Tried},
     keys::Keys,
     shared::Place,
@@ -31,6 +32,8 @@ enum Step {
     Tried(Tried),
     /// The wait between two attempts is over.
     Due(Box<Held>),
+    /// The destination takes one more request.
+    Free(Slot),
     /// The record's receipt or dead letter is acknowledged.
     Recorded { offset: i64, bytes: usize },
     /// The lane stops: the record stays where it is.
@@ -40,15 +43,17 @@ enum Step {
 /// Runs a lane until its records end or its intake is stopped, and what is in flight is done.
 pub(crate) async fn run(mut lane: Lane, place: Place, acks: Acks) {
     let mut work = Work::new(lane.partition.clone(), place, acks);
-    let closing = lane.closing.clone();
+    // Asked once, not for each step.
+    let mut stopped = pin!(work.place.intake.clone().cancelled_owned());
+    let mut closing = pin!(lane.closing.clone().cancelled_owned());
     loop {
         tokio::select! {
             biased;
             // A service that stops closes its lanes as well, and may take longer than a rebalance.
-            () = work.place.intake.cancelled(), if !work.is_stopping() => {
+            () = &mut stopped, if !work.is_stopping() => {
                 work.stop(work.place.shared.config.drain());
             }
-            () = closing.cancelled(), if !work.is_stopping() => {
+            () = &mut closing, if !work.is_stopping() => {
                 work.place.shared.hook.hit("deliver.during_revoke");
                 work.stop(work.place.shared.config.revoke_drain());
             }
@@ -79,6 +84,10 @@ struct Work {
     place: Place,
     acks: Acks,
     keys: Keys<Box<Held>>,
+    /// Records whose turn it is, in the order of their requests.
+    ready: VecDeque<Box<Held>>,
+    /// Whether a slot is waited for: one future waits for all that are ready.
+    waits_for_slot: bool,
     steps: FuturesUnordered<BoxFuture<'static, Step>>,
     records: usize,
     bytes: usize,
@@ -95,6 +104,8 @@ impl Work {
             place,
             acks,
             keys: Keys::default(),
+            ready: VecDeque::new(),
+            waits_for_slot: false,
             steps: FuturesUnordered::new(),
             records: 0,
             bytes: 0,
@@ -116,6 +127,7 @@ impl Work {
     fn stop(&mut self, drain: Duration) {
         self.cut_off_at = Some(Instant::now() + drain);
         self.place.intake.cancel();
+        self.ready.clear();
     }
 
     fn take(&mut self, record: Record) {
@@ -169,6 +181,13 @@ impl Work {
             }
             Step::Tried(tried) => self.tried(tried),
             Step::Due(held) => self.attempt(held),
+            Step::Free(slot) => {
+                self.waits_for_slot = false;
+                if let Some(held) = self.ready.pop_front() {
+                    self.send(held, slot);
+                }
+                self.send_ready();
+            }
             Step::Recorded { offset, bytes } => {
                 self.place.shared.hook.hit("deliver.before_complete");
                 self.acks.complete(&self.partition, offset);
@@ -183,7 +202,6 @@ impl Work {
         let Tried { held, end } = tried;
         let place = self.place.clone();
         match end {
-            End::Left => {}
             End::Again { at, receipt } => self.step(steps::wait(place, held, at, receipt)),
             End::Delivered(receipt) => {
                 self.next_of(&held);
@@ -203,8 +221,32 @@ impl Work {
         }
     }
 
+    /// Makes the next attempt once the destination takes it; a lane that stops begins none.
     fn attempt(&mut self, held: Box<Held>) {
-        self.step(steps::attempt(self.place.clone(), held));
+        self.ready.push_back(held);
+        self.send_ready();
+    }
+
+    fn send_ready(&mut self) {
+        if self.place.intake.is_cancelled() {
+            self.ready.clear();
+        }
+        while !self.waits_for_slot
+            && let Some(held) = self.ready.pop_front()
+        {
+            match self.place.gate.try_slot() {
+                Some(slot) => self.send(held, slot),
+                None => {
+                    self.ready.push_front(held);
+                    self.waits_for_slot = true;
+                    self.step(steps::slot(self.place.clone()));
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, held: Box<Held>, slot: Slot) {
+        self.step(steps::attempt(self.place.clone(), held, slot));
     }
 
     fn step(&mut self, step: impl Future<Output = Step> + Send + 'static) {

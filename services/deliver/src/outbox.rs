@@ -101,7 +101,7 @@ impl Outbox {
     async fn insist(&self, record: &Outgoing) -> Result<(), ProduceError> {
         let mut pause = PAUSE_MIN;
         loop {
-            match self.producer.send(record.clone()).await {
+            match self.producer.send_ref(record).await {
                 Ok(_) => {
                     self.taken();
                     return Ok(());

@@ -74,9 +74,17 @@ pub(crate) fn build(
     sign(&mut headers, delivery, body, prepared, now.0.div_euclid(1_000))?;
     let mut request = Request::new(body.clone());
     *request.method_mut() = method;
-    *request.uri_mut() = address(delivery, &spec.url)?;
+    *request.uri_mut() = match &prepared.address {
+        Some(address) if is_plain(delivery) => address.clone(),
+        Some(_) | None => address(delivery, &spec.url)?,
+    };
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// Whether a delivery goes to the destination's own address.
+fn is_plain(delivery: &Delivery) -> bool {
+    delivery.request.path.is_empty() && delivery.request.query.is_empty()
 }
 
 /// Adds the delivery's path and query to the destination's address; they can't leave it.

@@ -1,12 +1,17 @@
 //! The service's life: wait for what it stands on, give each partition a lane, keep up with the
 //! catalog, drain.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use catalog_io::Catalogs;
 use chassis::{Metrics, Process, Readiness};
+use domain::time::UnixMillis;
 use kafka_io::{
-    Acks, Consumer, Families, GroupOptions, Lane, LaneOptions, Producer, ProducerOptions, Status,
+    Acks, Consumer, Families, GroupOptions, Lane, LaneOptions, Loss, Producer, ProducerOptions,
+    Status, audit_losses,
     topics::{Admin, AdminOptions},
 };
 use tokio::{
@@ -16,6 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use wire::{
     Kind,
+    audit::RecordsLost,
     topics::{Names, TopicKind},
 };
 
@@ -72,10 +78,10 @@ pub(crate) async fn run(config: Config, world: World, process: Process) -> Resul
     });
     shared.gates.adopt(&world.catalogs.current());
     let Some(readable) = subscription.first().await else { return Ok(()) };
-    let group = group_options(&process, &world.names, readable.topics.clone());
+    let options_of_group = group_options(&process, &world.names, readable.topics.clone());
     let options =
         LaneOptions { window_records: shared.config.lane_records, ..LaneOptions::default() };
-    let (lanes, incoming) = kafka_io::lanes(&world.kafka, group, options, &metrics)?;
+    let (lanes, incoming) = kafka_io::lanes(&world.kafka, options_of_group, options, &metrics)?;
     let running = Running {
         acks: lanes.acks(),
         status: lanes.status(),
@@ -86,9 +92,31 @@ pub(crate) async fn run(config: Config, world: World, process: Process) -> Resul
         lanes,
         incoming,
     };
-    let ended = running.until_stopped(subscription, readable, &process).await;
+    let (kafka, audit) = (&world.kafka, subscription.names.audit());
+    let by = Group { id: group(&subscription.names), service: process.name };
+    let auditing =
+        audit_losses(kafka, &metrics, running.status.clone(), &audit, |loss| by.audited(loss));
+    let ended = tokio::select! {
+        ended = running.until_stopped(subscription, readable, &process) => ended,
+        never = auditing => match never {},
+    };
     producer.flush(END_WITHIN).await;
     ended
+}
+
+/// Who reads, as the audit names it.
+struct Group {
+    id: String,
+    service: &'static str,
+}
+
+impl Group {
+    fn audited(&self, loss: &Loss) -> Vec<u8> {
+        let Loss { topic, partition, from, to } = loss;
+        let lost =
+            RecordsLost { group: &self.id, topic, partition: *partition, from: *from, to: *to };
+        lost.json(self.service, UnixMillis::from(SystemTime::now()).0)
+    }
 }
 
 fn producer_options(config: &Config) -> ProducerOptions {
@@ -268,12 +296,8 @@ impl Running {
 
     fn tell(&mut self, ready: &Readiness) {
         let status = self.status.borrow_and_update();
-        let state = match &status.problem {
-            Some(problem) => Err(problem.clone()),
-            None if !status.joined => Err("has not joined its consumer group yet".to_owned()),
-            None => Ok(()),
-        };
-        ready.set("kafka", state);
+        ready.set("kafka", status.flows());
+        ready.set("log", status.is_whole());
     }
 
     /// Has the consumer stop at once, so that a lane that is done early is no broken one; it commits when all lanes,

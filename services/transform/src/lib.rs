@@ -24,15 +24,21 @@ mod spans;
 mod story;
 mod told;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use arc_swap::ArcSwap;
 use catalog_io::Catalogs;
 use chassis::Process;
-use kafka_io::{Engine, EngineError, GroupOptions, Metrics, TransactOptions, transact};
+use domain::time::UnixMillis;
+use kafka_io::{
+    Engine, EngineError, GroupOptions, Loss, Metrics, TransactOptions, audit_losses, transact,
+};
 use registry_io::Registry;
 use tokio::runtime::Handle;
-use wire::topics::Names;
+use wire::{audit::RecordsLost, topics::Names};
 
 pub use crate::{
     config::{Config, DEFAULTS},
@@ -111,14 +117,24 @@ pub async fn run(config: Config, world: World, process: Process) -> Result<(), E
         listener: world.listener,
         registry_is_down: false,
     };
-    let engine = start(&config, &world.kafka, &process, group, first.topics, transform)?;
+    let metrics = kafka_metrics(&process.metrics);
+    let engine = start(&config, &world.kafka, &process, &group, first.topics, transform)?;
+    let audit = world.names.audit();
+    let lost = |loss: &Loss| audited(loss, &group, process.name);
     tokio::select! {
         () = process.stop.cancelled() => {}
         ended = engine.ended() => return Ok(ended?),
         () = keep_planned(&planner, &mut catalogs, &plans, &engine) => {}
         () = keep_told(&engine, &process) => {}
+        never = audit_losses(&world.kafka, &metrics, engine.status(), &audit, lost) => match never {},
     }
     stop(&engine, config.drain()).await
+}
+
+fn audited(loss: &Loss, group: &str, service: &str) -> Vec<u8> {
+    let Loss { topic, partition, from, to } = loss;
+    let lost = RecordsLost { group, topic, partition: *partition, from: *from, to: *to };
+    lost.json(service, UnixMillis::from(SystemTime::now()).0)
 }
 
 /// Takes every new catalog; never returns.
@@ -144,8 +160,8 @@ async fn keep_told(engine: &Engine, process: &Process) {
     let mut status = engine.status();
     loop {
         let now = status.borrow_and_update().clone();
-        process.ready.set(conditions::KAFKA, conditions::kafka(&now));
-        process.ready.set(conditions::LOG, conditions::log(&now));
+        process.ready.set(conditions::KAFKA, now.flows());
+        process.ready.set(conditions::LOG, now.is_whole());
         if status.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -156,7 +172,7 @@ fn start(
     config: &Config,
     kafka: &kafka_io::Config,
     process: &Process,
-    group: String,
+    group: &str,
     topics: Vec<String>,
     transform: Transform,
 ) -> Result<Engine, EngineError> {
@@ -170,7 +186,7 @@ fn start(
         batch_bytes: config.batch_bytes,
         record_bytes_max: RECORD_BYTES_MAX,
         hook: hook.clone(),
-        ..TransactOptions::new(group.clone(), ordinal(process))
+        ..TransactOptions::new(group, ordinal(process))
     };
     let mut group = GroupOptions::new(group, topics);
     group.instance_id = process.instance.clone();

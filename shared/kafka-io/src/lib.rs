@@ -6,6 +6,7 @@ mod config;
 mod consumer;
 mod context;
 mod lanes;
+mod losses;
 mod metrics;
 mod producer;
 mod record;
@@ -23,6 +24,7 @@ pub use config::{
 };
 pub use consumer::{GroupError, GroupOptions, Hook, Loss, Partition, Status};
 pub use lanes::{Acks, Consumer, Lane, LaneOptions, lanes};
+pub use losses::audit_losses;
 pub use metrics::{Families, Histograms, Metrics};
 pub use producer::{
     Acknowledgement, OpenError, ProduceError, Producer, ProducerOptions, Queue, Written,

@@ -138,17 +138,25 @@ impl Producer {
     /// # Cancellation
     /// The record may be written all the same.
     pub async fn send(&self, record: Outgoing) -> Result<Written, ProduceError> {
+        self.send_ref(&record).await
+    }
+
+    /// Does the same for who keeps the record, to send it again if it must.
+    ///
+    /// # Errors
+    /// # Cancellation
+    /// As [`Producer::send`].
+    pub async fn send_ref(&self, record: &Outgoing) -> Result<Written, ProduceError> {
         let shared = &*self.shared;
         let room = shared.window.wait_for(record.bytes());
         if tokio::time::timeout(shared.options.window_timeout, room).await.is_err() {
             return Err(shared.window_full());
         }
-        let topic = record.topic.clone();
         let acknowledged = shared.enqueue(record)?;
         match tokio::time::timeout(shared.options.ack_timeout + GRACE, acknowledged).await {
             Ok(answer) => answer,
             Err(_) => Err(ProduceError::Expired {
-                topic,
+                topic: record.topic.clone(),
                 limit: shared.options.ack_timeout,
                 possibly_written: true,
             }),
@@ -163,7 +171,7 @@ impl Producer {
         if !self.shared.window.try_take(record.bytes()) {
             return Err(self.shared.window_full());
         }
-        self.shared.enqueue(record)
+        self.shared.enqueue(&record)
     }
 
     /// Waits until everything handed over is acknowledged or refused; false when that takes longer than `limit`.
@@ -194,12 +202,12 @@ impl Future for Acknowledgement {
 
 impl Shared {
     /// Gives a record to librdkafka; its room in the window is taken already.
-    fn enqueue(&self, record: Outgoing) -> Result<Acknowledgement, ProduceError> {
+    fn enqueue(&self, record: &Outgoing) -> Result<Acknowledgement, ProduceError> {
         let bytes = record.bytes();
         if bytes > self.options.record_bytes_max {
             self.window.give_back(bytes);
             return Err(ProduceError::TooLarge {
-                topic: record.topic,
+                topic: record.topic.clone(),
                 bytes,
                 limit: self.options.record_bytes_max,
             });
@@ -208,7 +216,7 @@ impl Shared {
         let pending =
             Pending { answer: sender, topic: record.topic.clone(), bytes, since: Instant::now() };
         let native = self.native.read().clone();
-        match native.send(&record, pending) {
+        match native.send(record, pending) {
             Ok(()) => Ok(Acknowledgement { answer }),
             Err(why) => {
                 self.window.give_back(bytes);

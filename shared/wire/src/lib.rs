@@ -3,6 +3,7 @@
 //! Pure: talking to the registry and to Kafka is `registry-io`'s and `kafka-io`'s. Every record
 //! ever written decodes for ever; `golden/` holds one of each kind and version.
 
+pub mod audit;
 mod codec;
 pub mod headers;
 mod kind;

@@ -10,6 +10,7 @@ use wire::{Delivery, Receipt, headers};
 use super::Step;
 use crate::{
     attempt,
+    gate::Slot,
     held::{GivenUp, Held},
     letters, receipts,
     series::DeadLettered,
@@ -43,8 +44,14 @@ pub(super) async fn read(place: Place, record: Box<Record>) -> Step {
     }
 }
 
-pub(super) async fn attempt(place: Place, held: Box<Held>) -> Step {
-    Step::Tried(attempt::run(held, &place.gate, &place.shared, &place.intake).await)
+/// Waits until the destination takes one more request.
+pub(super) async fn slot(place: Place) -> Step {
+    let slot = place.intake.run_until_cancelled(place.gate.slot()).await;
+    slot.map_or(Step::Left, Step::Free)
+}
+
+pub(super) async fn attempt(place: Place, held: Box<Held>, slot: Slot) -> Step {
+    Step::Tried(attempt::run(held, slot, &place.gate, &place.shared).await)
 }
 
 /// Records a failed attempt and waits until the next one is due.

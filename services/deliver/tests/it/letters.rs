@@ -124,5 +124,5 @@ fn reason(world: &World) -> &'static str {
         What::DeadLettered { reason, .. } => Some(reason.label()),
         What::Attempted { .. } => None,
     });
-    reasons.last().unwrap_or("none")
+    reasons.next_back().unwrap_or("none")
 }

@@ -58,6 +58,8 @@ pub struct Status {
     /// Offsets lost since the start, and the last of those losses, the newest at the end.
     pub records_lost: u64,
     pub losses: VecDeque<Loss>,
+    /// How many losses there were, those no longer remembered included.
+    pub losses_counted: u64,
     /// What keeps records from flowing, as far as is known: a missing topic, brokers out of reach, a refused login.
     pub problem: Option<String>,
     pub(super) trouble: Trouble,
@@ -74,6 +76,38 @@ pub(super) enum Trouble {
 }
 
 impl Status {
+    /// Says whether records can flow, for the readiness.
+    ///
+    /// # Errors
+    /// What keeps them.
+    pub fn flows(&self) -> Result<(), String> {
+        match &self.problem {
+            Some(problem) => Err(problem.clone()),
+            None if !self.joined => Err("the consumer group has not been joined yet".to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// Says whether every record was read, for the readiness: until the process is restarted by someone who has read
+    /// what it says.
+    ///
+    /// # Errors
+    /// What is lost, why, and what to do.
+    pub fn is_whole(&self) -> Result<(), String> {
+        let Some(last) = self.losses.back() else { return Ok(()) };
+        Err(format!(
+            "{} records were removed from the log before they were read, the last from {}[{}] between {} and {}: \
+             retention is shorter than the standstill was; send them again from their source, then restart",
+            self.records_lost, last.topic, last.partition, last.from, last.to
+        ))
+    }
+
+    /// Returns the losses after the first `told`, as far as they are remembered.
+    pub(crate) fn losses_after(&self, told: u64) -> Vec<Loss> {
+        let new = usize::try_from(self.losses_counted.saturating_sub(told)).unwrap_or(usize::MAX);
+        self.losses.iter().skip(self.losses.len().saturating_sub(new)).cloned().collect()
+    }
+
     pub(super) fn has_assigned(&mut self, assigned: usize) {
         self.joined = true;
         self.assigned = assigned;
@@ -99,6 +133,7 @@ impl Status {
 
     pub(super) fn has_lost(&mut self, loss: Loss) {
         self.records_lost += loss.records().unsigned_abs();
+        self.losses_counted += 1;
         if self.losses.len() == LOSSES_MAX {
             self.losses.pop_front();
         }
@@ -165,5 +200,40 @@ impl fmt::Debug for GroupOptions {
             .field("instance_id", &self.instance_id)
             .field("topics", &self.topics)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loss(from: i64) -> Loss {
+        Loss { topic: "raw.a".into(), partition: 1, from, to: from + 5 }
+    }
+
+    #[test]
+    fn records_flow_once_the_group_is_joined_and_has_no_problem() {
+        let mut status = Status::default();
+        assert!(status.flows().is_err());
+        status.has_assigned(0);
+        assert_eq!(status.flows(), Ok(()));
+        status.has_problem(Trouble::Connection, "brokers out of reach".to_owned());
+        assert_eq!(status.flows(), Err("brokers out of reach".to_owned()));
+    }
+
+    #[test]
+    fn losses_are_told_with_their_place_and_each_once() {
+        let mut status = Status::default();
+        assert_eq!(status.is_whole(), Ok(()));
+        status.has_lost(loss(3));
+        let said = status.is_whole().expect_err("five are lost");
+        assert!(said.contains("5 records") && said.contains("raw.a[1]"), "{said}");
+        assert_eq!(status.losses_after(0), [loss(3)]);
+        assert_eq!(status.losses_after(1), []);
+        for from in 0..200 {
+            status.has_lost(loss(from));
+        }
+        assert_eq!(status.losses_after(199), [loss(198), loss(199)]);
+        assert_eq!(status.losses_after(0).len(), LOSSES_MAX, "the counter knows all");
     }
 }
