@@ -139,11 +139,14 @@ mod tests {
         assert_eq!(read_of(chunked(&["abcd", "efgh"]), 9).await, Err(Refusal::Overloaded));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_body_that_stalls_is_given_up_on() {
         let never = || StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
-        assert_eq!(read_of(never(), 5).await, Err(Refusal::Incomplete));
-        assert!(!discard(&mut never(), 5, WITHIN).await);
+        let (limits, within) = (Limits::new(1, 7), Duration::from_millis(5));
+        let mut held = limits.enter().unwrap();
+        let read = read(&mut never(), 5, within, &mut held).await;
+        assert_eq!(read, Err(Refusal::Incomplete));
+        assert!(!discard(&mut never(), 5, within).await);
     }
 
     #[tokio::test]

@@ -30,7 +30,7 @@ use catalog_io::Catalogs;
 use chassis::Process;
 use kafka_io::{
     Metrics, Producer,
-    topics::{Admin, AdminOptions},
+    topics::{Admin, AdminError, AdminOptions},
 };
 use registry_io::Registry;
 use tokio::net::TcpListener;
@@ -75,7 +75,7 @@ pub enum Error {
     #[error("could not prepare the producer of events: {0}; correct the kafka section")]
     Producer(#[from] kafka_io::OpenError),
     #[error("could not prepare looking at topics: {0}")]
-    Topics(#[from] kafka_io::topics::AdminError),
+    Topics(#[from] AdminError),
 }
 
 /// Takes events until the process stops; then finishes what is in flight and returns.
@@ -88,42 +88,10 @@ pub async fn run(config: Config, world: World, process: Process) -> Result<(), E
     let address = config.listen;
     let listening = TcpListener::bind(address).await;
     let listener = listening.map_err(|why| Error::Listen { address, why })?;
-    let families = Families::new(&process.metrics);
-    let health = Arc::new(Health::new(process.ready.clone()));
-    // From the first request on a source that is declared is known, ready or not.
-    let known = Known::default();
-    let sources = Sources::of(&world.catalogs.current(), &world.names, &known, &families);
-    let sources = Arc::new(ArcSwap::from_pointee(sources));
     let metrics = kafka_metrics(&process.metrics);
     let producer = Producer::open(&world.kafka, writer::options(&config), &metrics)?;
-    let options = AdminOptions { timeout: LOOK_WITHIN, broker: None };
-    let keeper = Keeper {
-        admin: Admin::open(&world.kafka, options)?,
-        registry: world.registry,
-        names: world.names,
-        catalogs: world.catalogs,
-        families: families.clone(),
-        ready: process.ready.clone(),
-        health: health.clone(),
-        sources: sources.clone(),
-        known,
-    };
-    let desk = Desk {
-        sources,
-        limits: Limits::new(config.requests_max, config.body_bytes_max),
-        body_within: config.body_within,
-        writer: Writer {
-            producer: producer.clone(),
-            health,
-            within: config.acknowledge_within,
-            possibly_written: possibly_written(&process.metrics),
-        },
-        server: families.of_server(),
-        families,
-        spans: Spans::new(process.tracer.clone(), &world.kafka.client_id, config.trust_traceparent),
-        hook: process.hook.clone(),
-        listener: world.listener,
-    };
+    let keeper = keeper(&world, &process)?;
+    let desk = desk(&config, world, &process, producer.clone(), &keeper);
     let server = Server::new(&config, desk, process.stop.clone());
     tracing::info!(%address, "ingest listens");
     tokio::select! {
@@ -134,6 +102,51 @@ pub async fn run(config: Config, world: World, process: Process) -> Result<(), E
         tracing::warn!("events that no sender waits for were not acknowledged in time");
     }
     Ok(())
+}
+
+fn keeper(world: &World, process: &Process) -> Result<Keeper, AdminError> {
+    let families = Families::new(&process.metrics);
+    // From the first request on a source that is declared is known, ready or not.
+    let known = Known::default();
+    let sources = Sources::of(&world.catalogs.current(), &world.names, &known, &families);
+    let options = AdminOptions { timeout: LOOK_WITHIN, broker: None };
+    Ok(Keeper {
+        admin: Admin::open(&world.kafka, options)?,
+        registry: world.registry.clone(),
+        names: world.names.clone(),
+        catalogs: world.catalogs.clone(),
+        families,
+        ready: process.ready.clone(),
+        health: Arc::new(Health::new(process.ready.clone())),
+        sources: Arc::new(ArcSwap::from_pointee(sources)),
+        known,
+    })
+}
+
+fn desk(
+    config: &Config,
+    world: World,
+    process: &Process,
+    producer: Producer,
+    keeper: &Keeper,
+) -> Desk {
+    let client_id = &world.kafka.client_id;
+    Desk {
+        sources: keeper.sources.clone(),
+        limits: Limits::new(config.requests_max, config.body_bytes_max),
+        body_within: config.body_within,
+        writer: Writer {
+            producer,
+            health: keeper.health.clone(),
+            within: config.acknowledge_within,
+            possibly_written: possibly_written(&process.metrics),
+        },
+        server: keeper.families.of_server(),
+        families: keeper.families.clone(),
+        spans: Spans::new(process.tracer.clone(), client_id, config.trust_traceparent),
+        hook: process.hook.clone(),
+        listener: world.listener,
+    }
 }
 
 /// The producer's own counter, by its name.

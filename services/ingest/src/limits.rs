@@ -25,7 +25,8 @@ impl Limits {
 
     /// Takes a place for a request, if there is one.
     pub(crate) fn enter(&self) -> Option<Held<'_>> {
-        take(&self.requests, 1, self.requests_max).then_some(Held { limits: self, bytes: 0 })
+        // Lazily: a place that was not had must not be given back.
+        take(&self.requests, 1, self.requests_max).then(|| Held { limits: self, bytes: 0 })
     }
 }
 
@@ -65,7 +66,8 @@ mod tests {
         let limits = Limits::new(2, 10);
         let first = limits.enter();
         let second = limits.enter();
-        assert!(first.is_some() && second.is_some() && limits.enter().is_none());
+        assert!(first.is_some() && second.is_some());
+        assert!(limits.enter().is_none() && limits.enter().is_none());
         drop(first);
         assert!(limits.enter().is_some());
     }
