@@ -120,7 +120,7 @@ async fn a_request_that_cannot_be_made_is_not_tried() {
 
 fn reason(world: &World) -> &'static str {
     let told = world.told();
-    let reasons = told.iter().filter_map(|told| match &told.what {
+    let mut reasons = told.iter().filter_map(|told| match &told.what {
         What::DeadLettered { reason, .. } => Some(reason.label()),
         What::Attempted { .. } => None,
     });
