@@ -10,6 +10,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 dir=$root/.cache/local
 millrace=${MILLRACE_BIN:-$root/target/debug/millrace}
+unset MILLRACE_BIN # the executable knows its own variables only
 kafka_port=19092
 registry_port=19181
 # shellcheck source=deploy/local/process.sh
