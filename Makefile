@@ -6,10 +6,10 @@ SHELL := bash
 export PATH := $(CURDIR)/.cache/tools/bin:$(PATH)
 MILLRACE := target/debug/millrace
 
-.PHONY: help demo dev up down test check fmt bench chaos clean
+.PHONY: help demo dev up down test check docs-check fmt bench chaos clean
 
 help: ## says what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: build ## shows the main job in one process, with nothing installed; FAULT=swallow|double makes its receiver lie
 	@$(MILLRACE) demo
@@ -35,6 +35,9 @@ check: ## the quick part: format, house, licences, lints
 	cargo deny --log-level error --offline check licenses bans sources
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
+docs-check: build ## checks the docs against the code: links, commands, metrics, defaults
+	@docs/check
+
 fmt: ## formats the code
 	cargo fmt --all
 
@@ -45,8 +48,8 @@ bench: ## measures each service beside its floor; BENCH="ingest --pairs 3" measu
 
 chaos: ## kills every service 20 times and a broker 5 times under load
 	@.ci/setup test
-	@cargo build --workspace --all-targets --quiet
-	MILLRACE_CHAOS=whole cargo nextest run -p millrace-tests -E 'test(chaos)' --no-capture
+	MILLRACE_CHAOS=whole cargo nextest run --workspace --all-targets --profile chaos \
+	  -E 'package(millrace-tests) & test(chaos)' --no-capture
 
 clean: down ## removes what was built and what local runs keep; .cache/ stays
 	rm -rf target .cache/local

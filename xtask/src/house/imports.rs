@@ -13,7 +13,7 @@ const WRAPPED: [(&str, &[&str]); 7] = [
     ("rdkafka", &["kafka-io", "millrace-floor"]),
     ("schema_registry_converter", &["registry-io"]),
     ("apache-avro", &["wire", "registry-io", "millrace-floor"]),
-    ("hyper-rustls", &["http-io"]),
+    ("tokio-rustls", &["http-io"]),
     ("hickory-resolver", &["http-io"]),
     ("reqwest", &["registry-io", "chassis"]), // behind the registry's client and the exporter
     ("vrl", &["mapping", "millrace-floor"]),
