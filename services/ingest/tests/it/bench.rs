@@ -63,6 +63,8 @@ pub(crate) const SOURCES: [&str; 4] = ["code", "pay", "standard", "shop"];
 pub(crate) struct Setup {
     pub(crate) config: Config,
     pub(crate) catalog: Catalog,
+    /// Instead of `catalog`, one that changes.
+    pub(crate) catalogs: Option<Catalogs>,
     /// Sources whose topics are there from the start.
     pub(crate) topics: Vec<String>,
     pub(crate) process: Process,
@@ -94,6 +96,7 @@ impl Default for Setup {
         Self {
             config: Config::default(),
             catalog: catalog.unwrap_or_else(|e| panic!("{e}")),
+            catalogs: None,
             topics: SOURCES.map(|source| format!("raw.{source}")).to_vec(),
             process: Process::alone("millrace-ingest"),
             registry_is_up: true,
@@ -122,7 +125,7 @@ impl Bench {
         let registry_address = ports.address(1);
         let url = format!("http://{registry_address}");
         let registry = Registry::new(&registry_io::Config::at(url)).unwrap();
-        let catalogs = Catalogs::fixed(setup.catalog);
+        let catalogs = setup.catalogs.unwrap_or_else(|| Catalogs::fixed(setup.catalog));
         let (tell, told) = mpsc::unbounded_channel();
         let world = World {
             kafka: kafka.clone(),

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use catalog_io::Environment;
+use chassis::{Hook, Process};
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use ingest::Config;
@@ -75,6 +77,63 @@ async fn an_event_that_may_be_written_all_the_same_is_refused_and_counted() {
     bench.broker.heal(Asked::Produce).unwrap();
     bench.await_ready().await;
     assert_eq!(bench.send(bench.signed("shop", "e3", b"1")).await.status, 200);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_source_and_a_changed_secret_hold_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("catalog.yaml", &format!("apiVersion: millrace/v1\nsources:\n{}", hook("shop")));
+    write("secret", "the old one");
+    let first = catalog_io::load(folder.path(), &Environment::of_process());
+    let process = Process::alone("millrace-ingest");
+    let (catalogs, keep) = catalog_io::watch(
+        first.unwrap_or_else(|e| panic!("{e}")),
+        folder.path().into(),
+        process.stop.clone(),
+        |_| {},
+    );
+    tokio::spawn(keep);
+    let setup = Setup { catalogs: Some(catalogs), process, ..Setup::default() };
+    let bench = Bench::ready_with(setup).await;
+    let old = || bench.signed("shop", "e", b"1");
+    let sent_before = old();
+    assert_eq!(bench.send(old()).await.status, 200);
+    let both = hook("shop") + &hook("pay");
+    write("catalog.yaml", &format!("apiVersion: millrace/v1\nsources:\n{both}"));
+    write("secret", "the new one");
+    let status = |source: &str| {
+        let request = bench.catalogs.current().sources.keys().any(|name| name.as_str() == source);
+        let request = request.then(|| bench.signed(source, "e", b"1"));
+        let sent = request.map(|request| bench.send(request));
+        async { Some(sent?.await.status.as_u16()) }
+    };
+    testkit::wait::until_some("the new source to take events", AMPLE, || async {
+        (status("pay").await == Some(200)).then_some(())
+    })
+    .await;
+    assert_refused(&bench.send(sent_before).await, 401);
+    assert_eq!(status("shop").await, Some(200));
+    bench.stop().await;
+}
+
+/// A source of a catalog whose secret lies in the file `secret`.
+fn hook(name: &str) -> String {
+    format!(
+        "  {name}: {{ kind: webhook, verify: {{ scheme: github, secrets: [{{ file: secret }}] }} }}\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn between_the_acknowledgement_and_the_answer_a_test_can_stop_it() {
+    let mut process = Process::alone("millrace-ingest");
+    process.hook = Hook::parse("ingest.after_ack=delay:300ms").unwrap();
+    let bench = Bench::ready_with(Setup { process, ..Setup::default() }).await;
+    let begun = Instant::now();
+    assert_eq!(bench.send(bench.signed("shop", "e", b"1")).await.status, 200);
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+    assert_refused(&bench.send(bench.signed_at("shop", "e", b"1", 0)).await, 401);
     bench.stop().await;
 }
 
