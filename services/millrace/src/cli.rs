@@ -65,6 +65,9 @@ pub(crate) enum Command {
 pub(crate) struct Dev {
     /// The catalog's folder, where it is not the configuration's.
     pub(crate) catalog: Option<PathBuf>,
+    /// Where the stand-in for third parties listens, if a destination of the catalog is there.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9700")]
+    pub(crate) receiver: SocketAddr,
 }
 
 #[derive(Debug, Args)]

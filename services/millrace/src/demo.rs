@@ -41,6 +41,8 @@ const EVENTS: usize = 24;
 /// Events for the destination that fails.
 const FAILING_EVENTS: usize = 4;
 const FAILING: &str = "crm";
+/// How long after an event the next is sent, so that each can be followed.
+const BETWEEN: Duration = Duration::from_millis(40);
 const READY_WITHIN: Duration = Duration::from_secs(15);
 const SETTLED_WITHIN: Duration = Duration::from_secs(15);
 /// How long a doubled delivery may take to show after all is delivered.
@@ -126,8 +128,9 @@ impl Demo {
         self.timeline.dead_letters(self.receiver.refused(), &dead_letters.list().await?);
         self.timeline.part(&format!("{FAILING} is healed, and its dead letters are replayed"));
         self.receiver.fail(FAILING, false);
-        self.ledger.replayed = dead_letters.replay().await?;
+        self.ledger.replayed = self.hearing(dead_letters.replay()).await?;
         self.until("what was replayed is delivered", Ledger::is_healed).await?;
+        self.timeline.replayed(self.ledger.replayed, FAILING);
         self.until_quiet().await;
         self.judge()
     }
@@ -165,6 +168,7 @@ impl Demo {
             }
             self.timeline.accepted(sample);
             self.ledger.accept(sample, &catalog);
+            self.hearing(tokio::time::sleep(BETWEEN)).await;
         }
         Ok(())
     }

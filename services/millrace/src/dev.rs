@@ -1,6 +1,6 @@
 //! `millrace dev`: everything in one process until Ctrl-C, with what one needs to try it.
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, path::Path, process::ExitCode, time::Duration};
 
 use catalog_io::Catalog;
 use chassis::{Readiness, config::Origin, frame::Work};
@@ -18,8 +18,6 @@ use crate::{
     service, settings, shared,
 };
 
-/// Where the examples' destinations are.
-const THIRD_PARTY: &str = "127.0.0.1:9700";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a start may take in silence.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,22 +38,22 @@ pub(crate) async fn run(file: Option<&Path>, options: cli::Dev) -> Result<ExitCo
     let catalog = shared::catalog(&config.catalog.folder)?;
     // A developer's destinations are on this machine.
     house::allow_loopback(&mut config);
-    let lets_receive = uses_third_party(&catalog);
+    let lets_receive = uses(options.receiver, &catalog);
     let house = House::build(config, catalog, !configured, None).await?;
     let mut beside = Vec::new();
     if lets_receive {
-        beside.push(third_party(house.stop()).await?);
+        beside.push(third_party(options.receiver, house.stop()).await?);
     }
     beside.push(introduction(&house));
     service::ended(house.run(beside).await)
 }
 
-fn uses_third_party(catalog: &Catalog) -> bool {
-    catalog.destinations.values().any(|destination| destination.spec.url.contains(THIRD_PARTY))
+fn uses(receiver: SocketAddr, catalog: &Catalog) -> bool {
+    let address = format!("http://{receiver}/");
+    catalog.destinations.values().any(|destination| destination.spec.url.starts_with(&address))
 }
 
-async fn third_party(stop: CancellationToken) -> Result<Work, Failure> {
-    let address = THIRD_PARTY.parse().map_err(|e| Failure::new("read an address", e, ""))?;
+async fn third_party(address: SocketAddr, stop: CancellationToken) -> Result<Work, Failure> {
     let listener = Receiver::bind(address).await?;
     let serving = Receiver::new(Fault::None, true).serve(listener, stop);
     let run = Box::pin(async {

@@ -13,6 +13,9 @@ use crate::failure::Failure;
 /// A partition costs the embedded broker about 5 MB; order by key needs no second one.
 const PARTITIONS: i32 = 1;
 
+/// The embedded broker lets a consumer wait this long even when a record comes in the meantime.
+const FETCH_WAIT_MS: &str = "5";
+
 /// A running broker and registry; both end when this is dropped.
 pub(crate) struct Embedded {
     pub(crate) broker: Arc<Broker>,
@@ -46,8 +49,10 @@ impl Embedded {
                 tracing::error!(error.message = %error, "the embedded registry ended");
             }
         });
+        let mut kafka = kafka_io::Config::embedded(broker.bootstrap_servers());
+        kafka.properties.insert("fetch.wait.max.ms".to_owned(), FETCH_WAIT_MS.to_owned());
         Ok(Self {
-            kafka: kafka_io::Config::embedded(broker.bootstrap_servers()),
+            kafka,
             registry: registry_io::Config::at(format!("http://{address}")),
             broker: Arc::new(broker),
             _registry: registry,

@@ -60,7 +60,7 @@ pub(crate) fn of_transform(ear: Ear) -> transform::Listener {
             transform::Became::Filtered => What::Filtered { route: told.route },
             transform::Became::Unrouted => What::Unrouted,
             transform::Became::Failed { reason, message } => {
-                let reason = format!("{}, {message}", reason.label());
+                let reason = format!("{} ({message})", reason.label());
                 What::DeadLettered { stream: told.source, reason }
             }
         };
@@ -82,7 +82,7 @@ pub(crate) fn of_deliver(ear: Ear) -> deliver::Listener {
             // The dead letter that follows is told.
             deliver::What::Attempted { again_in: None, .. } => return,
             deliver::What::DeadLettered { reason, message } => {
-                let reason = format!("{}, {message}", reason.label());
+                let reason = format!("{} ({message})", reason.label());
                 What::DeadLettered { stream: destination, reason }
             }
         };

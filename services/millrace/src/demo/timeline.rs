@@ -75,7 +75,7 @@ impl Timeline {
 
     /// Tells that an event was accepted.
     pub(super) fn accepted(&mut self, sample: &Sample) {
-        let age = self.line(&sample.id, Instant::now(), "accepted     in the log, answered 200");
+        let age = self.line(&sample.id, Instant::now(), "accepted     and in the log");
         self.accepted.push(age);
     }
 
@@ -88,7 +88,7 @@ impl Timeline {
             What::Filtered { route } => format!("filtered     by {route}: its mapping ended it"),
             What::Unrouted => "unrouted     no route wants it".to_owned(),
             What::Delivered { destination, status } => {
-                format!("delivered    to {destination}, {}", answered(*status))
+                format!("delivered    to {destination}, which {}", answered(*status))
             }
             What::Refused { destination, status, attempt: 1, again_in } => {
                 let again_in = again_in.as_millis();
@@ -133,6 +133,14 @@ impl Timeline {
             let reason = letter.reason.map_or("unknown", |reason| reason.label());
             say!("{:>9}  {}  {reason}  {}", "", letter.id, letter.event_id);
         }
+    }
+
+    /// Tells what became of the dead letters.
+    pub(super) fn replayed(&self, count: usize, destination: &str) {
+        say!(
+            "\n{:>9}  {count} dead letters of {destination} were put through again, once each",
+            ""
+        );
     }
 
     /// Prints a line of an event, and returns how long ago it was sent.

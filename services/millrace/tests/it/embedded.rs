@@ -1,23 +1,23 @@
 //! The demo judged by its exit code, and dev used as its printed lines say.
 
 use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
-    sync::mpsc,
+    path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
 use testkit::Ports;
 
-use crate::{code, examples, millrace, text};
+use crate::{Running, changed, code, millrace, text};
 
-const READY_WITHIN: Duration = Duration::from_secs(30);
 const STOPPED_WITHIN: Duration = Duration::from_secs(3);
 
 #[test]
 fn the_demo_shows_a_clean_run_and_counts_it_in_its_last_line() {
+    let began = Instant::now();
     let output = millrace(&["demo"], &[]);
     assert_eq!(code(&output), 0, "{}", text(&output));
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     let last = shown.lines().last().unwrap_or_default();
     let expected = "demo: 28 accepted, 25 delivered, 3 filtered, 3 unrouted, 4 dead-lettered, 4 replayed, 0 lost, 0 doubled";
@@ -37,60 +37,17 @@ fn a_receiver_that_swallows_or_doubles_fails_the_demo() {
     assert_eq!(code(&millrace(&["demo"], &[("FAULT", "other")])), 2);
 }
 
-/// A running `millrace dev`, killed when dropped.
-struct Dev {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-impl Dev {
-    fn start(ports: &Ports) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_millrace"))
-            .arg("dev")
-            .current_dir(examples().parent().unwrap())
-            .env("MILLRACE_INGEST__LISTEN", ports.address(0).to_string())
-            .env("MILLRACE_DLQ_REPLAYER__LISTEN", ports.address(1).to_string())
-            .env("MILLRACE_ADMIN__LISTEN", ports.address(2).to_string())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
-        });
-        Self { child, lines }
-    }
-
-    /// Collects what is printed up to a line that holds `end`.
-    fn until(&self, end: &str) -> String {
-        let deadline = Instant::now() + READY_WITHIN;
-        let mut shown = String::new();
-        while !shown.contains(end) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left);
-            shown.push_str(&line.unwrap_or_else(|_| panic!("{end} is not in {shown}")));
-            shown.push('\n');
-        }
-        shown
-    }
-
-    fn interrupt(&mut self) -> Duration {
-        let began = Instant::now();
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-        let status = self.child.wait().unwrap();
-        assert!(status.success(), "{status}");
-        began.elapsed()
-    }
+/// Starts dev on the examples, at ports that nobody else has.
+fn dev(ports: &Ports, folder: &Path) -> Running {
+    let address = |place: u16| ports.address(place).to_string();
+    let [ingest, replayer, admin, receiver] = [0, 1, 2, 3].map(address);
+    changed(folder, |text| text.replace("127.0.0.1:9700", &receiver));
+    let variables = [
+        ("MILLRACE_INGEST__LISTEN", ingest.as_str()),
+        ("MILLRACE_DLQ_REPLAYER__LISTEN", replayer.as_str()),
+        ("MILLRACE_ADMIN__LISTEN", admin.as_str()),
+    ];
+    Running::start(&["dev", folder.to_str().unwrap(), "--receiver", &receiver], &variables)
 }
 
 /// The commands that dev prints: each begins with `curl` and ends with its body.
@@ -114,7 +71,8 @@ fn commands(shown: &str) -> Vec<String> {
 #[test]
 fn dev_prints_three_lines_that_work_and_stops_at_once() {
     let ports = Ports::reserve();
-    let mut dev = Dev::start(&ports);
+    let folder = tempfile::tempdir().unwrap();
+    let mut dev = dev(&ports, folder.path());
     let commands = commands(&dev.until("Ctrl-C stops"));
     assert_eq!(commands.len(), 3, "{commands:?}");
     for command in &commands {

@@ -8,18 +8,79 @@ mod topics;
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
 };
+
+const TELLS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Runs the executable to its end.
 pub(crate) fn millrace(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    command(arguments, variables).output().unwrap()
+}
+
+fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
     command.args(arguments).current_dir(examples().parent().unwrap());
-    for (name, value) in variables {
-        command.env(name, value);
+    command.envs(variables.iter().copied());
+    command
+}
+
+/// The executable while it runs; killed when dropped.
+pub(crate) struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Running {
+    pub(crate) fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = command(arguments, variables);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Self { child, lines }
     }
-    command.output().unwrap()
+
+    /// Collects what is printed up to a line that holds `end`.
+    pub(crate) fn until(&self, end: &str) -> String {
+        let deadline = Instant::now() + TELLS_WITHIN;
+        let mut shown = String::new();
+        while !shown.contains(end) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left);
+            shown.push_str(&line.unwrap_or_else(|_| panic!("{end} is not in {shown}")));
+            shown.push('\n');
+        }
+        shown
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    /// Presses Ctrl-C, and says how long it took to end well.
+    pub(crate) fn interrupt(&mut self) -> Duration {
+        let began = Instant::now();
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let status = self.end();
+        assert!(status.success(), "{status}");
+        began.elapsed()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
 }
 
 pub(crate) fn code(output: &Output) -> i32 {

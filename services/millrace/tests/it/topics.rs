@@ -4,8 +4,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use kafka_io::{Config, Outgoing, TransactionalOptions, TransactionalProducer};
 use testkit::Kafka;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-use crate::{changed, code, millrace, text};
+use crate::{Running, changed, code, millrace, text};
 
 const WITHIN: Duration = Duration::from_secs(30);
 
@@ -53,10 +55,7 @@ async fn topics_are_made_by_the_command_alone_and_nothing_left_behind_is_forgott
     assert_eq!(topics(&kafka, &["verify"]).0, 0);
     assert!(topics(&kafka, &["apply"]).1.contains("all topics are as wanted"));
 
-    let folder = tempfile::tempdir().unwrap();
-    changed(folder.path(), |text| {
-        text.replace("  mail:", "  post:").replace("to: mail", "to: post")
-    });
+    let folder = without_mail();
     let without_mail = ["--catalog", folder.path().to_str().unwrap()];
     let on = |arguments: &[&str]| topics(&kafka, &[arguments, &without_mail].concat());
     // Nothing is left yet, so nothing has to be said.
@@ -79,6 +78,54 @@ async fn topics_are_made_by_the_command_alone_and_nothing_left_behind_is_forgott
     assert!(code == 0 && text.contains("mail is back"), "{text}");
     assert_eq!(on(&["verify"]).0, 1);
     assert_eq!(topics(&kafka, &["apply", "--abandon", "mail"]).0, 1);
+}
+
+/// The examples, with mail renamed.
+fn without_mail() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    changed(folder.path(), |text| {
+        text.replace("  mail:", "  post:").replace("to: mail", "to: post")
+    });
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_destination_is_drained_by_the_old_catalog_and_refused_by_the_new() {
+    let kafka = Kafka::one().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let registry = format!("http://{}", listener.local_addr().unwrap());
+    let stop = CancellationToken::new();
+    let _registry = tokio::spawn(registry_io::embedded::serve(listener, stop.clone()));
+    assert_eq!(topics(&kafka, &["apply"]).0, 0);
+    // They can't be decoded: deliver makes them dead letters, which ends them as well.
+    write(&kafka, "out.mail", 3);
+    let folder = without_mail();
+    let bootstrap = kafka.bootstrap();
+    let old = [
+        ("MILLRACE_KAFKA__BOOTSTRAP_SERVERS", bootstrap.as_str()),
+        ("MILLRACE_TOPICS__REPLICATION", "1"),
+        ("MILLRACE_REGISTRY__URL", registry.as_str()),
+        ("MILLRACE_ADMIN__LISTEN", "127.0.0.1:0"),
+    ];
+    let new = [old.as_slice(), &[("MILLRACE_CATALOG__FOLDER", as_text(folder.path()))]].concat();
+
+    let refused = millrace(&["deliver"], &new);
+    assert_eq!(code(&refused), 1, "{}", text(&refused));
+    assert!(
+        text(&refused).contains("3 undelivered records and 0 dead letters"),
+        "{}",
+        text(&refused)
+    );
+    let mut draining = Running::start(&["topics", "apply", "--drain", "mail"], &new);
+    draining.until("mail: 3 records are still to be delivered");
+    let mut deliver = Running::start(&["deliver"], &old);
+    draining.until("mail is drained");
+    assert!(draining.end().success());
+    deliver.interrupt();
+    assert_eq!(code(&millrace(&["topics", "verify"], &new)), 0);
+    let plan = text(&millrace(&["topics", "plan"], &new));
+    assert!(!plan.contains("not in the catalog"), "{plan}");
+    stop.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread")]
