@@ -85,7 +85,7 @@ pub(crate) async fn run(config: Config, world: World, process: Process) -> Resul
     let running = Running {
         acks: lanes.acks(),
         status: lanes.status(),
-        intake: process.stop.child_token(),
+        intake: CancellationToken::new(),
         names: world.names,
         tasks: JoinSet::new(),
         shared,
@@ -275,7 +275,6 @@ impl Running {
                 }
             }
         };
-        self.intake.cancel();
         let drained = self.drain().await;
         ended.and(drained)
     }
@@ -306,6 +305,7 @@ impl Running {
         drop(self.incoming);
         let stopping = self.lanes.stop(self.shared.config.drain() + END_WITHIN);
         let ending = async {
+            self.intake.cancel();
             let mut ended = Ok(());
             while let Some(done) = self.tasks.join_next().await {
                 if let Err(defect) = done {
@@ -314,7 +314,7 @@ impl Running {
             }
             ended
         };
-        let (stopped, ended) = tokio::join!(stopping, ending);
+        let (stopped, ended) = tokio::join!(biased; stopping, ending);
         if let Err(error) = stopped {
             tracing::warn!(%error, "the consumer group was not left in time");
         }
