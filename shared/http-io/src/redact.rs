@@ -5,6 +5,8 @@
 
 mod body;
 
+use std::sync::LazyLock;
+
 use http::HeaderMap;
 use memchr::memmem::Finder;
 use secrecy::{ExposeSecret, SecretString};
@@ -32,6 +34,9 @@ const TELLING: [&str; 14] = [
     "session",
     "signature",
 ];
+
+/// Prepared once: every name of every answer is searched.
+static FINDERS: LazyLock<[Finder<'static>; 14]> = LazyLock::new(|| TELLING.map(Finder::new));
 
 /// Secrets to be searched for; prints nothing of them.
 #[derive(Default)]
@@ -83,7 +88,9 @@ pub fn headers(headers: &HeaderMap, secrets: &Secrets) -> Vec<(String, String)> 
         } else {
             let mut text = value.as_bytes().to_vec();
             secrets.remove(&mut text, false);
-            String::from_utf8_lossy(&text).into_owned()
+            // Without a copy where it is text already.
+            String::from_utf8(text)
+                .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
         };
         (name.as_str().to_owned(), text)
     })
@@ -105,7 +112,7 @@ fn is_telling(name: &str) -> bool {
         .filter(|c| !matches!(c, '-' | '_' | ' ' | '.'))
         .map(|c| c.to_ascii_lowercase())
         .collect();
-    TELLING.iter().any(|word| plain.contains(word))
+    FINDERS.iter().any(|word| word.find(plain.as_bytes()).is_some())
 }
 
 #[cfg(test)]
