@@ -4,6 +4,7 @@
 
 mod access;
 mod document;
+mod events;
 mod letters;
 mod measure;
 mod problem;
@@ -65,6 +66,7 @@ pub(crate) fn router(api: Arc<Api>, access: Access, measure: Measure) -> Router 
         .route("/v1/dead-letters/{topic}/{partition}/{offset}", get(letters::show))
         .route("/v1/replays", get(replays::list).post(replays::start))
         .route("/v1/replays/{id}", get(replays::show))
+        .route("/v1/events/{id}", get(events::story))
         .route("/v1/openapi.json", get(async || Json(document::document())))
         .fallback(async || Problem::no_path())
         .method_not_allowed_fallback(async || Problem::no_method())

@@ -7,24 +7,6 @@ use wire::{Delivery, Envelope, Receipt, Recorded};
 
 use crate::show::text;
 
-/// Returns a delivery, `None` where the value is none or its schema is not at hand.
-pub(crate) async fn delivery(registry: &Registry, value: &[u8]) -> Option<Value> {
-    let delivery: Delivery = decoded(registry, value).await?;
-    let body = body(&delivery.request.body);
-    let mut shown = shown(&delivery)?;
-    *shown.pointer_mut("/request/body")? = body;
-    Some(shown)
-}
-
-/// Returns an event, as [`delivery`].
-pub(crate) async fn envelope(registry: &Registry, value: &[u8]) -> Option<Value> {
-    let envelope: Envelope = decoded(registry, value).await?;
-    let body = body(&envelope.body);
-    let mut shown = shown(&envelope)?;
-    *shown.pointer_mut("/body")? = body;
-    Some(shown)
-}
-
 /// Decodes a record; failing is told in the log, since the record is shown all the same.
 pub(crate) async fn decoded<T: Recorded>(registry: &Registry, value: &[u8]) -> Option<T> {
     match registry.decode(value).await {
@@ -36,16 +18,27 @@ pub(crate) async fn decoded<T: Recorded>(registry: &Registry, value: &[u8]) -> O
     }
 }
 
-/// Returns a receipt for a person.
-pub(crate) fn receipt(receipt: &Receipt) -> Option<Value> {
-    let mut shown = shown(receipt)?;
-    *shown.pointer_mut("/response_body")? =
-        receipt.response_body.as_deref().map_or(Value::Null, body);
-    Some(shown)
+/// Returns a delivery for a person.
+pub(crate) fn delivery(delivery: &Delivery) -> Option<Value> {
+    shown(delivery, "/request/body", body(&delivery.request.body))
 }
 
-fn shown(record: &impl Serialize) -> Option<Value> {
-    serde_json::to_value(record).ok()
+/// Returns an event for a person.
+pub(crate) fn envelope(envelope: &Envelope) -> Option<Value> {
+    shown(envelope, "/body", body(&envelope.body))
+}
+
+/// Returns a receipt for a person.
+pub(crate) fn receipt(receipt: &Receipt) -> Option<Value> {
+    let answer = receipt.response_body.as_deref().map_or(Value::Null, body);
+    shown(receipt, "/response_body", answer)
+}
+
+/// Returns a record with its bytes replaced by what they are.
+fn shown(record: &impl Serialize, place: &str, body: Value) -> Option<Value> {
+    let mut shown = serde_json::to_value(record).ok()?;
+    *shown.pointer_mut(place)? = body;
+    Some(shown)
 }
 
 /// Returns a body as JSON where it is, else as text.

@@ -28,6 +28,7 @@ mod series;
 mod service;
 mod show;
 mod state;
+mod story;
 
 use registry_io::Registry;
 use wire::topics::Names;
@@ -45,6 +46,7 @@ pub use crate::{
     runner::Ended,
     service::run,
     show::Shown,
+    story::{ENTRIES_MAX, Entry, Happened, Story, StoryProgress, StoryQuery},
 };
 
 /// What the replayer works with.

@@ -7,13 +7,14 @@ use registry_io::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Counts, Ended, Error, Job, JobId, LetterId, Page, Progress, Query, Shown, Wanted, World,
+    Counts, Ended, Error, Job, JobId, LetterId, Page, Progress, Query, Shown, Story, StoryProgress,
+    StoryQuery, Wanted, World,
     cluster::Cluster,
     dry_run, list,
     runner::{self, Runner},
     scan::History,
     series::Series,
-    show, state,
+    show, state, story,
 };
 
 /// Asks about dead letters and replays them; clones are cheap and the same.
@@ -167,6 +168,19 @@ impl Replayer {
     pub async fn job(&self, id: &JobId) -> Result<Job, Error> {
         let (cluster, id) = (self.cluster.clone(), id.clone());
         blocking("the look at a job", move || state::job(&cluster, &cluster.reader()?, &id)).await
+    }
+
+    /// Returns everything that happened to an event, by its id, its correlation id, a delivery's, or
+    /// one that a provider gave.
+    ///
+    /// # Errors
+    /// [`Error::Asked`] says what to change.
+    pub async fn story(
+        &self,
+        query: StoryQuery,
+        told: impl Fn(&StoryProgress) + Send + Sync + 'static,
+    ) -> Result<Story, Error> {
+        story::find(self.cluster.clone(), &self.registry, query, told).await
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {

@@ -35,7 +35,8 @@ impl Seen {
     }
 
     /// Says whether an origin was added.
-    pub(crate) fn contains(&self, origin: Origin<'_>) -> bool {
+    #[cfg(test)]
+    fn contains(&self, origin: Origin<'_>) -> bool {
         let place = self.places.iter().find(|place| place.is(origin));
         let bits = place.and_then(|place| place.offsets.get(&(origin.offset >> 6)));
         bits.is_some_and(|bits| bits & (1 << (origin.offset & 63)) != 0)

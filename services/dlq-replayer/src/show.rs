@@ -63,12 +63,13 @@ pub(crate) async fn decoded(found: Found, registry: &Registry, names: &Names) ->
         Some(TopicKind::Quarantine) => summary.origin.as_ref().map_or("", |origin| &origin.topic),
         _ => &*record.topic,
     };
-    let decoded = match (names.parse(home), &record.value) {
-        (Some(TopicKind::DeadLetters { service: "deliver", .. }), Some(value)) => {
-            decode::delivery(registry, value).await
+    let value = record.value.as_deref().unwrap_or_default();
+    let decoded = match names.parse(home) {
+        Some(TopicKind::DeadLetters { service: "deliver", .. }) => {
+            decode::decoded(registry, value).await.and_then(|found| decode::delivery(&found))
         }
-        (Some(TopicKind::DeadLetters { service: "transform", .. }), Some(value)) => {
-            decode::envelope(registry, value).await
+        Some(TopicKind::DeadLetters { service: "transform", .. }) => {
+            decode::decoded(registry, value).await.and_then(|found| decode::envelope(&found))
         }
         _ => None,
     };

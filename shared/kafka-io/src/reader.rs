@@ -241,6 +241,9 @@ impl Reader {
             list.add_partition_offset(topic, partition, Offset::Offset(next))
                 .map_err(|why| question(DOING, &why))?;
         }
+        if list.count() == 0 {
+            return Ok(());
+        }
         self.consumer.commit(&list, CommitMode::Sync).map_err(|why| question(DOING, &why))
     }
 

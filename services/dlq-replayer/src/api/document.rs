@@ -7,7 +7,7 @@ use super::{
     Problem,
     replays::{Asked, Counted, Listed, Watched},
 };
-use crate::{PAGE_MAX, Page, Shown};
+use crate::{PAGE_MAX, Page, Shown, Story};
 
 /// Returns the document.
 pub(super) fn document() -> Value {
@@ -17,6 +17,7 @@ pub(super) fn document() -> Value {
         "/v1/dead-letters/{topic}/{partition}/{offset}": { "get": show(&mut schemas) },
         "/v1/replays": { "get": replays(&mut schemas), "post": replay(&mut schemas) },
         "/v1/replays/{id}": { "get": job(&mut schemas) },
+        "/v1/events/{id}": { "get": story(&mut schemas) },
         "/v1/openapi.json": { "get": own() },
     });
     json!({
@@ -145,6 +146,21 @@ fn job(schemas: &mut Schemas) -> Value {
     })
 }
 
+fn story(schemas: &mut Schemas) -> Value {
+    let story = schemas.answer::<Story>("What happened, in the order of time.");
+    json!({
+        "operationId": "tellEvent",
+        "summary": "Tells everything that happened to an event.",
+        "description": "The id is the event's, a correlation id, a delivery's, or one that a provider gave.",
+        "parameters": [
+            path("id"),
+            one("since", "Written at or after; a day before `until` where nothing is said."),
+            one("until", "Written before; now where nothing is said."),
+        ],
+        "responses": schemas.answers(&[("200", story)], &[]),
+    })
+}
+
 fn own() -> Value {
     let document = json!({ "application/json": { "schema": { "type": "object" } } });
     json!({
@@ -189,6 +205,13 @@ mod tests {
             Value::Array(items) => items.iter().for_each(|item| references(item, each)),
             _ => {}
         }
+    }
+
+    #[test]
+    fn the_document_reads_as_openapi() {
+        let read = oas3::from_json(document().to_string()).expect("it is an OpenAPI document");
+        assert!(read.validate_version().is_ok());
+        assert_eq!(read.operations().count(), 7);
     }
 
     #[test]

@@ -1,0 +1,7 @@
+//! The replayer on the embedded broker, and what needs a real Kafka.
+#![allow(clippy::unwrap_used)]
+
+mod api;
+mod replay;
+mod show;
+mod world;
