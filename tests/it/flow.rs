@@ -177,34 +177,50 @@ fn garbage(topic: &str) -> Outgoing {
     }
 }
 
+/// The sender's context is a stranger's: the event's trace begins at ingest, and links to it.
 async fn one_trace_through_all_hops(sink: &OtlpSink) {
-    let wanted = ["millrace-ingest", "millrace-transform", "millrace-deliver"];
-    let of_trace = |spans: &[Span]| -> Vec<Span> {
-        spans.iter().filter(|span| span.trace_id == TRACE).cloned().collect()
-    };
-    let services = |spans: &[Span]| -> BTreeSet<String> {
-        spans.iter().filter_map(|span| span.resource.get("service.name").cloned()).collect()
-    };
-    let is_whole = |spans: &[Span]| {
-        let found = services(&of_trace(spans));
-        wanted.iter().all(|service| found.contains(*service))
-    };
-    let spans = of_trace(&sink.await_spans("spans of all three hops", SOON, is_whole).await);
-    for (service, kind) in [
+    let event = id(&orders(), "deliver", 0);
+    let wanted = [
         ("millrace-ingest", "SPAN_KIND_SERVER"),
         ("millrace-ingest", "SPAN_KIND_PRODUCER"),
+        ("millrace-transform", "SPAN_KIND_CONSUMER"),
+        ("millrace-transform", "SPAN_KIND_PRODUCER"),
+        ("millrace-deliver", "SPAN_KIND_CONSUMER"),
         ("millrace-deliver", "SPAN_KIND_CLIENT"),
-    ] {
-        let is_of = |span: &Span| span.resource.get("service.name").is_some_and(|it| it == service);
-        let found = spans.iter().any(|span| is_of(span) && span.kind.as_str_name() == kind);
-        assert!(found, "a {kind} span of {service}");
-    }
+    ];
+    let is_of = |span: &Span, service: &str, kind: &str| {
+        span.resource.get("service.name").is_some_and(|it| it == service)
+            && span.kind.as_str_name() == kind
+    };
+    let is_whole = |spans: &[Span]| {
+        let spans = trace_of(spans, &event);
+        wanted.iter().all(|(service, kind)| spans.iter().any(|span| is_of(span, service, kind)))
+    };
+    let spans = sink.await_spans("the spans of all three hops", SOON, is_whole).await;
+    let spans = trace_of(&spans, &event);
     let known: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
-    let orphans: Vec<&Span> = spans
-        .iter()
-        .filter(|span| span.parent_id != "00f067aa0ba902b7" && !known.contains(&*span.parent_id))
-        .collect();
-    assert!(orphans.is_empty(), "spans without their parent: {orphans:#?}");
+    let roots: Vec<&Span> =
+        spans.iter().filter(|span| !known.contains(span.parent_id.as_str())).collect();
+    assert_eq!(
+        roots.len(),
+        1,
+        "one span begins the trace, all others have their parent: {roots:#?}"
+    );
+    assert!(is_of(roots[0], "millrace-ingest", "SPAN_KIND_SERVER"), "{:#?}", roots[0]);
+    assert!(roots[0].parent_id.is_empty(), "the sender decides nothing: {:#?}", roots[0]);
+    assert!(roots[0].links.iter().any(|(trace, _)| trace == TRACE), "{:#?}", roots[0]);
+}
+
+/// The spans of the trace that the writing of an event's record is in.
+fn trace_of(spans: &[Span], event: &str) -> Vec<Span> {
+    let is_its = |span: &&Span| {
+        span.attributes.get("cloudevents.event_id").is_some_and(|id| id == event)
+            && span.resource.get("service.name").is_some_and(|it| it == "millrace-ingest")
+    };
+    let Some(trace) = spans.iter().find(is_its).map(|span| &span.trace_id) else {
+        return Vec::new();
+    };
+    spans.iter().filter(|span| span.trace_id == *trace).cloned().collect()
 }
 
 async fn metrics_have_their_names(system: &System) {
