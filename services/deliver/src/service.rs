@@ -37,6 +37,8 @@ use crate::{
 
 /// The consumer group, after the prefix of topics.
 const GROUP: &str = "millrace-deliver";
+/// How long Kafka may take to describe its topics.
+const ANSWER: Duration = Duration::from_secs(5);
 /// How long after something was not there it is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Receipts wait this long for others to share their request.
@@ -53,14 +55,7 @@ pub fn group(names: &Names) -> String {
 
 pub(crate) async fn run(config: Config, world: World, process: Process) -> Result<(), Error> {
     let metrics = kafka_metrics(&process.metrics);
-    let options = AdminOptions { timeout: Duration::from_secs(5), broker: world.broker.clone() };
-    let mut subscription = Subscription {
-        admin: Admin::open(&world.kafka, options)?,
-        names: world.names.clone(),
-        catalogs: world.catalogs.clone(),
-        ready: process.ready.clone(),
-        stop: process.stop.clone(),
-    };
+    let mut subscription = Subscription::new(&world, &process)?;
     let client = http_io::Client::new(&config.http, config.egress_allow.clone())?;
     let producer = Producer::open(&world.kafka, producer_options(&config), &metrics)?;
     let Some(schema) = receipt_schema(&world, &process).await? else { return Ok(()) };
@@ -185,6 +180,17 @@ struct Subscription {
 }
 
 impl Subscription {
+    fn new(world: &World, process: &Process) -> Result<Self, Error> {
+        let options = AdminOptions { timeout: ANSWER, broker: world.broker.clone() };
+        Ok(Self {
+            admin: Admin::open(&world.kafka, options)?,
+            names: world.names.clone(),
+            catalogs: world.catalogs.clone(),
+            ready: process.ready.clone(),
+            stop: process.stop.clone(),
+        })
+    }
+
     /// Waits until something can be read, or the catalog wants nothing; `None` when stopped.
     async fn first(&mut self) -> Option<Readable> {
         loop {

@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Topics(Topics),
     /// Shows dead letters and puts them through again.
     Dlq(dlq::Dlq),
+    /// Tells everything that happened to an event.
+    Event(Event),
     /// Verifies webhook signatures, outside of any service.
     Signature(Signature),
     /// Stands in for third parties: takes every request and prints it.

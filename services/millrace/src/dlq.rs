@@ -3,7 +3,6 @@
 //! What a dead letter is and how a replay is done exactly once is dlq-replayer's; here it is asked
 //! for and printed.
 
-mod bar;
 mod print;
 mod replay;
 

@@ -3,6 +3,7 @@
 //! It reads the command line and the configuration, builds what services share, and prints; what a
 //! service or a command decides is in its own crate or file.
 
+mod bar;
 mod check;
 mod cli;
 mod compose;
@@ -11,6 +12,7 @@ mod demo;
 mod dev;
 mod dlq;
 mod embedded;
+mod event;
 mod failure;
 mod house;
 mod leftovers;
@@ -75,6 +77,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Schema(options) => schema::run(&options),
         Command::Topics(options) => topics::run(file, options).await,
         Command::Dlq(options) => dlq::run(file, options).await,
+        Command::Event(options) => event::run(file, options).await,
         Command::Signature(options) => signature::run(options),
         Command::Receiver(options) => receiver::run(&options).await,
         Command::Config(options) => show_config::run(file, &options),

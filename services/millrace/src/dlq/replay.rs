@@ -5,11 +5,12 @@
 
 use std::process::ExitCode;
 
-use dlq_replayer::{Choice, Ended, Job, JobId, Replayer, Wanted};
+use dlq_replayer::{Choice, Ended, Job, JobId, Progress, Replayer, Wanted};
 use tokio_util::sync::CancellationToken;
 
-use super::{bar::Bar, failed, filter, print};
+use super::{failed, filter, print};
 use crate::{
+    bar::Bar,
     cli::dlq as cli,
     failure::{Failure, USAGE},
     output::{json, say},
@@ -50,7 +51,7 @@ fn choice(options: &cli::Replay, now_ms: i64) -> Result<Choice, Failure> {
 async fn dry_run(replayer: &Replayer, wanted: Wanted, as_json: bool) -> Result<ExitCode, Failure> {
     let bar = Bar::new("counting");
     let shown = bar.clone();
-    let counted = replayer.dry_run(wanted, move |progress| shown.show(progress)).await;
+    let counted = replayer.dry_run(wanted, move |progress| show(&shown, progress)).await;
     bar.clear();
     let counts = counted.map_err(|e| failed("count dead letters", e))?;
     if as_json {
@@ -64,7 +65,7 @@ async fn go(replayer: &Replayer, id: &JobId, as_json: bool) -> Result<ExitCode, 
     let stop = CancellationToken::new();
     let bar = Bar::new("replaying");
     let shown = bar.clone();
-    let running = replayer.run_job(id, stop.clone(), move |progress| shown.show(progress));
+    let running = replayer.run_job(id, stop.clone(), move |progress| show(&shown, progress));
     tokio::pin!(running);
     let ended = tokio::select! {
         ended = &mut running => ended,
@@ -87,6 +88,17 @@ async fn go(replayer: &Replayer, id: &JobId, as_json: bool) -> Result<ExitCode, 
                 "replay {id} is run by another process now; `millrace dlq jobs` shows how far it is"
             );
             Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn show(bar: &Bar, progress: &Progress) {
+    let counts = &progress.counts;
+    match &progress.waiting {
+        Some(reason) => bar.waits(reason),
+        None => {
+            let text = format!("{} looked at, {} chosen", counts.scanned, counts.chosen);
+            bar.show(progress.passed, progress.total, progress.eta, &text);
         }
     }
 }
