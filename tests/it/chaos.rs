@@ -3,6 +3,7 @@
 
 mod judge;
 mod kills;
+mod operator;
 mod traffic;
 
 use crate::system::Service;
@@ -52,6 +53,12 @@ async fn chaos_transform_killed_loses_and_doubles_nothing() {
 async fn chaos_deliver_killed_doubles_only_what_was_not_committed() {
     let points = ["deliver.after_response", "deliver.before_complete", "lanes.during_revoke"];
     kills::of_service(Service::Deliver, &points, Extent::asked_for()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chaos_replays_killed_put_each_dead_letter_through_once() {
+    let points = ["replay.after_flush", "replay.after_send_offsets"];
+    kills::of_service(Service::DlqReplayer, &points, Extent::asked_for()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ mod flow;
 mod outage;
 mod partitions;
 mod records;
+mod replay;
 mod stopping;
 mod system;
 

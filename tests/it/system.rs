@@ -179,6 +179,7 @@ listen = "{}"
 egress_allow = ["127.0.0.0/8"]
 [dlq_replayer]
 listen = "{}"
+resume_after = "5s"
 "#,
             self.kafka.bootstrap(),
             self.registry.url(),

@@ -11,7 +11,7 @@ use testkit::{
     wait,
 };
 
-use super::traffic::{Fate, id, key};
+use super::traffic::{Fate, Mix, id, key};
 use crate::{
     SOON,
     records::event_id,
@@ -31,6 +31,14 @@ pub(super) struct Tally {
     pub(super) accepted_at: Vec<u64>,
 }
 
+/// What a run is judged by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bar {
+    pub(super) scenario: &'static str,
+    pub(super) mix: Mix,
+    pub(super) stall_max: Duration,
+}
+
 /// Milliseconds on the receiver's clock, by which a run is judged.
 pub(super) fn now_ms(world: &World) -> u64 {
     world.receiver.started().elapsed().as_millis().try_into().unwrap_or(u64::MAX)
@@ -46,24 +54,24 @@ pub(super) async fn taken_not_committed(world: &World) -> u64 {
 
 /// Waits until all that was accepted has found its end, judges, writes the report, and stops the
 /// test if a promise is broken.
-pub(super) async fn demand(
-    scenario: &str,
-    world: &World,
-    tally: Tally,
-    sent: &[Sent],
-    stall_max: Duration,
-) {
+pub(super) async fn demand(bar: Bar, world: &World, tally: Tally, sent: &[Sent]) {
+    let Bar { scenario, mix, stall_max } = bar;
     let accepted: Vec<&Sent> = sent.iter().filter(|sent| sent.is_accepted()).collect();
     let total = accepted.len() as u64;
     for at in &tally.accepted_at {
         assert!(at * 5 <= total * 4, "at a kill {at} of {total} events had been accepted");
     }
-    await_ends(world, &accepted).await;
+    await_ends(world, mix, &accepted).await;
     let ids = |fate: Fate| {
-        let of_fate = accepted.iter().filter(|sent| Fate::of(sent.number) == fate);
+        let of_fate = accepted.iter().filter(|sent| mix.fate(sent.number) == fate);
         of_fate.map(|sent| id(sent.number)).collect::<HashSet<_>>()
     };
-    let promise = |sent: &&Sent| Promise { id: id(sent.number), key: key(sent.number) };
+    let promise = |sent: &&Sent| {
+        let (id, fate) = (id(sent.number), mix.fate(sent.number));
+        // Whoever replays an event puts it after those of its key that followed it.
+        let key = if fate == Fate::Replayed { id.clone() } else { key(sent.number) };
+        Promise { id, key }
+    };
     let repeats: u64 = sent.iter().map(|it| u64::from(it.unknown_tries + it.failed_tries)).sum();
     let run = Run {
         scenario: scenario.to_owned(),
@@ -80,13 +88,14 @@ pub(super) async fn demand(
         hits: tally.hits,
     };
     written_once(world, repeats).await;
+    replayed_once(world, mix).await;
     reconcile(&run).demand();
 }
 
-async fn await_ends(world: &World, accepted: &[&Sent]) {
+async fn await_ends(world: &World, mix: Mix, accepted: &[&Sent]) {
     let to_arrive: Vec<String> = accepted
         .iter()
-        .filter(|sent| Fate::of(sent.number) == Fate::Delivered)
+        .filter(|sent| mix.fate(sent.number).arrives())
         .map(|sent| id(sent.number))
         .collect();
     // What is missing is found by the judge, with its ids: here it only ends the waiting.
@@ -128,4 +137,18 @@ async fn written_once(world: &World, repeats: u64) {
     assert!(extra <= repeats, "{extra} events are in the log again, {repeats} were sent again");
     let wrong: Vec<_> = made.iter().filter(|(id, times)| raw.get(*id) != Some(times)).collect();
     assert!(wrong.is_empty(), "written not as often as their event: {wrong:?}");
+}
+
+/// Each dead letter that was chosen is once in the lane, however often its replayer died.
+async fn replayed_once(world: &World, mix: Mix) {
+    if mix != Mix::Replays {
+        return;
+    }
+    let ids = |records: Vec<kafka_io::Record>| {
+        let mut ids: Vec<String> = records.iter().map(event_id).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let letters = ids(world.topics.all("dlq.deliver.app").await);
+    assert_eq!(ids(world.topics.all("out.app.replay").await), letters, "each once in the lane");
 }

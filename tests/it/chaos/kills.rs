@@ -1,13 +1,18 @@
 //! Killing: a service that ends itself at a failpoint, a broker by its number.
 
-use std::time::Duration;
+use std::{os::unix::process::ExitStatusExt, time::Duration};
 
-use testkit::{receiver::Answer, reconcile::Down, wait};
+use testkit::{
+    receiver::{Answer, Counting, Rule},
+    reconcile::Down,
+    wait,
+};
 
 use super::{
     Extent,
-    judge::{Tally, demand, now_ms, taken_not_committed},
-    traffic::Traffic,
+    judge::{Bar, Tally, demand, now_ms, taken_not_committed},
+    operator::Operator,
+    traffic::{Mix, Traffic},
 };
 use crate::{
     SOON,
@@ -15,16 +20,19 @@ use crate::{
 };
 
 const FAILPOINTS: &str = "MILLRACE_FAILPOINTS";
+const KILLED: i32 = 9;
 const STALL_MAX: Duration = Duration::from_secs(10);
 // A dead broker is noticed after its session, 6 s here; its partitions stand still until then.
 const BROKER_STALL_MAX: Duration = Duration::from_secs(20);
 
 /// Kills a service at one point after the other, over and over, and judges.
 pub(super) async fn of_service(service: Service, points: &[&str], extent: Extent) {
-    let mut system = start().await;
+    let mix = if service == Service::DlqReplayer { Mix::Replays } else { Mix::Usual };
+    let mut system = start(mix).await;
     let mut tally = Tally::default();
     tally.hits.extend(points.iter().map(|point| ((*point).to_owned(), 0)));
-    let traffic = Traffic::start(&system.world);
+    let traffic = Traffic::start(&system.world, mix);
+    let _operator = (mix == Mix::Replays).then(|| Operator::start(system.world.replayer()));
     let rounds = extent.kills(points.len());
     let point = |round: usize| points[round % points.len()];
     let armed =
@@ -34,7 +42,7 @@ pub(super) async fn of_service(service: Service, points: &[&str], extent: Extent
     for round in 0..rounds {
         let second = challenger(&mut system, service, point(round)).await;
         let status = system.of(service).wait_exit(SOON).await;
-        assert!(!status.success(), "{} ended by itself: {status}", service.name());
+        assert_eq!(status.signal(), Some(KILLED), "{} ended by itself: {status}", service.name());
         let from_ms = now_ms(&system.world);
         if service == Service::Deliver {
             tally.doubled_allowed += taken_not_committed(&system.world).await;
@@ -53,15 +61,16 @@ pub(super) async fn of_service(service: Service, points: &[&str], extent: Extent
     if service == Service::Transform {
         aborted_records_stay_unseen(&system.world).await;
     }
-    demand(service.name(), &system.world, tally, &sent, STALL_MAX).await;
+    let bar = Bar { scenario: service.name(), mix, stall_max: STALL_MAX };
+    demand(bar, &system.world, tally, &sent).await;
 }
 
 /// Kills one broker after the other, each when the last is in sync again, and judges.
 pub(super) async fn of_brokers(extent: Extent) {
-    let system = start().await;
+    let system = start(Mix::Usual).await;
     let world = &system.world;
     let mut tally = Tally::default();
-    let traffic = Traffic::start(world);
+    let traffic = Traffic::start(world, Mix::Usual);
     wait::until("the load to flow", SOON, || world.receiver.taken() > 100).await;
     for round in 0..extent.broker_kills() {
         let node = (round % 3) as u16;
@@ -78,18 +87,29 @@ pub(super) async fn of_brokers(extent: Extent) {
         .await;
     }
     let sent = traffic.finish().await;
-    demand("broker", world, tally, &sent, BROKER_STALL_MAX).await;
+    let bar = Bar { scenario: "broker", mix: Mix::Usual, stall_max: BROKER_STALL_MAX };
+    demand(bar, world, tally, &sent).await;
 }
 
-async fn start() -> System {
+async fn start(mix: Mix) -> System {
     let system = System::start(&Setup { keep_content: false, ..Setup::default() }).await;
-    system.world.receiver.fail("/app/refused", Answer::Status(422));
+    let refused = Rule::path("/app/refused");
+    system.world.receiver.on(match mix {
+        Mix::Usual => refused.answers([Answer::Status(422)]),
+        Mix::Replays => refused.counting(Counting::PerId).fails_first(1, Answer::Status(422)),
+    });
     system
 }
 
-/// The failpoint's setting: another hit in every round, the first one for what happens once.
+/// The failpoint's setting: another hit in every round, the first one for what happens once, and
+/// few for a replay, which has two transactions, the first of them without a dead letter.
 fn arm(point: &str, round: usize) -> String {
-    let hit = if is_revoke(point) { 1 } else { 20 + round * 17 % 60 };
+    let hit = match point {
+        "replay.after_flush" => 1 + round / 2 % 2,
+        "replay.after_send_offsets" => 2 + round / 2 % 2 * 2,
+        _ if is_revoke(point) => 1,
+        _ => 20 + round * 17 % 60,
+    };
     format!("{point}=kill@{hit}")
 }
 

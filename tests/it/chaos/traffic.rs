@@ -29,16 +29,42 @@ pub(super) enum Fate {
     Unmapped,
     /// The destination refuses it for good: a dead letter of deliver.
     Refused,
+    /// The destination refuses it once, and takes it when it is replayed.
+    Replayed,
+}
+
+/// Which fates the events of a run have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mix {
+    /// All but replays, one in fifty of each.
+    Usual,
+    /// Every fifth event has to be replayed.
+    Replays,
+}
+
+impl Mix {
+    pub(super) fn fate(self, number: u64) -> Fate {
+        match (self, number % 50) {
+            (Self::Usual, 7) => Fate::Filtered,
+            (Self::Usual, 17) => Fate::Unrouted,
+            (Self::Usual, 27) => Fate::Unmapped,
+            (Self::Usual, 37) => Fate::Refused,
+            (Self::Replays, of_fifty) if of_fifty % 5 == 2 => Fate::Replayed,
+            (Self::Usual | Self::Replays, _) => Fate::Delivered,
+        }
+    }
+
+    fn body(self, number: u64) -> Value {
+        json!({ "key": key(number), "what": self.fate(number).asked(), "text": "no number" })
+    }
 }
 
 impl Fate {
-    pub(super) fn of(number: u64) -> Self {
-        match number % 50 {
-            7 => Self::Filtered,
-            17 => Self::Unrouted,
-            27 => Self::Unmapped,
-            37 => Self::Refused,
-            _ => Self::Delivered,
+    /// Whether the destination has to take it in the end.
+    pub(super) fn arrives(self) -> bool {
+        match self {
+            Self::Delivered | Self::Replayed => true,
+            Self::Filtered | Self::Unrouted | Self::Unmapped | Self::Refused => false,
         }
     }
 
@@ -48,7 +74,7 @@ impl Fate {
             Self::Filtered => "filter",
             Self::Unrouted => "nothing",
             Self::Unmapped => "fail",
-            Self::Refused => "refuse",
+            Self::Refused | Self::Replayed => "refuse",
         }
     }
 }
@@ -61,10 +87,6 @@ pub(super) fn key(number: u64) -> String {
     format!("k{}", number % KEYS)
 }
 
-fn body(number: u64) -> Value {
-    json!({ "key": key(number), "what": Fate::of(number).asked(), "text": "no number" })
-}
-
 /// A load under way.
 pub(super) struct Traffic {
     end: Arc<AtomicU64>,
@@ -73,7 +95,7 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    pub(super) fn start(world: &World) -> Self {
+    pub(super) fn start(world: &World, mix: Mix) -> Self {
         let load = Load {
             per_second: Some(PER_SECOND),
             resend: true,
@@ -82,7 +104,7 @@ impl Traffic {
         };
         let (end, accepted) = (load.end.clone(), Arc::new(AtomicU64::new(0)));
         let (source, counter) = (orders(), accepted.clone());
-        let request = move |number| source.request(&id(number), "order.placed", &body(number));
+        let request = move |number| source.request(&id(number), "order.placed", &mix.body(number));
         let count = move |_: &Sent| {
             counter.fetch_add(1, Ordering::Relaxed);
         };
