@@ -17,7 +17,7 @@ pub(crate) struct Line {
 
 /// Returns a `curl` line with an event as the source's provider would send it now.
 pub(crate) fn line(source: &Source, sender: &Sender, now_unix: i64) -> Result<Line, String> {
-    let id = format!("try-{now_unix}");
+    let id = format!("try-{}-{now_unix}", source.name);
     let (kind, body) = sample(&source.scheme, &id, now_unix);
     let body = body.to_string();
     let url = sender.url(source.name.as_str());

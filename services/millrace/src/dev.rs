@@ -66,7 +66,7 @@ async fn third_party(address: SocketAddr, stop: CancellationToken) -> Result<Wor
 /// Tells where everything is as soon as it is ready, then waits for the end.
 fn introduction(house: &House) -> Work {
     let (ready, stop) = (house.ready.clone(), house.stop());
-    let text = addresses(house);
+    let (text, commands) = (addresses(house), commands(house));
     let (catalogs, ingest) = (house.world().catalogs.clone(), house.config.ingest.listen);
     let run = Box::pin(async move {
         if stop.run_until_cancelled(until_ready(&ready)).await.is_none() {
@@ -74,6 +74,7 @@ fn introduction(house: &House) -> Work {
         }
         say!("{text}");
         lines(&catalogs.current(), &Sender::new(ingest));
+        say!("{commands}");
         say!("Ctrl-C stops.\n");
         stop.cancelled().await;
         Ok(())
@@ -102,12 +103,29 @@ fn addresses(house: &House) -> String {
         true => "the embedded broker and registry: in memory, gone at the end".to_owned(),
         false => format!("Kafka at {}", house.config.kafka.bootstrap_servers),
     };
+    let config = &house.config;
+    let rows = [
+        ("events", format!("http://{}/v1/events/{{source}}", config.ingest.listen)),
+        ("dead letters", format!("http://{}/v1/dead-letters", config.dlq_replayer.listen)),
+        ("metrics", format!("http://{}/metrics", house.admin_address())),
+        ("Kafka", config.kafka.bootstrap_servers.clone()),
+        ("registry", config.registry.url.clone()),
+        ("catalog", format!("{}, read again when it changes", config.catalog.folder.display())),
+    ];
+    let rows = rows.map(|(name, place)| format!("  {name:<12}  {place}\n"));
+    format!("Millrace runs on {on}.\n\n{}", rows.concat())
+}
+
+/// Tells how the operator's commands reach this process.
+fn commands(house: &House) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "millrace".to_owned());
+    let (kafka, registry) = (&house.config.kafka, &house.config.registry);
     format!(
-        "Millrace runs on {on}.\n\n  events        http://{}/v1/events/{{source}}\n  dead letters  http://{}/v1/dead-letters\n  metrics       http://{}/metrics\n  catalog       {}, read again when it changes\n",
-        house.config.ingest.listen,
-        house.config.dlq_replayer.listen,
-        house.admin_address(),
-        house.config.catalog.folder.display(),
+        "Then ask in another terminal, with the event_id that was answered:\n\n\
+         export MILLRACE_KAFKA__BOOTSTRAP_SERVERS={} MILLRACE_KAFKA__EMBEDDED={} MILLRACE_REGISTRY__URL={}\n\
+         {program} event <event_id>\n\
+         {program} dlq list\n",
+        kafka.bootstrap_servers, kafka.embedded, registry.url
     )
 }
 

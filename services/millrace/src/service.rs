@@ -21,6 +21,12 @@ pub(crate) const BUILD: Build = Build { version: env!("CARGO_PKG_VERSION"), revi
 
 pub(crate) async fn one(file: Option<&Path>, service: Service) -> Result<ExitCode, Failure> {
     let config = settings::load(file)?.config;
+    if config.kafka.embedded {
+        let why = "kafka.embedded says that the broker is the one inside a `millrace dev`";
+        let remedy =
+            "name real brokers in kafka.bootstrap_servers; `millrace dev` runs all services";
+        return Err(Failure::new(format!("run {}", service.name()), why, remedy).code(USAGE));
+    }
     start_log(&config.log, service.name())?;
     let catalog = shared::catalog(&config.catalog.folder)?;
     let names = shared::names(&config);

@@ -32,7 +32,6 @@ pub struct Config {
     /// Further settings of librdkafka.
     pub properties: BTreeMap<String, String>,
     /// The brokers are an [`embedded::Broker`](crate::embedded::Broker).
-    #[serde(skip)]
     pub embedded: bool,
     /// Where OAUTHBEARER tokens come from.
     #[serde(skip)]

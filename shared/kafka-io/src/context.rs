@@ -27,12 +27,26 @@ pub(crate) struct ClientHooks {
     client: Arc<str>,
     tokens: Option<TokenSource>,
     quiet: Arc<Mutex<Quiet>>,
+    /// Why a connection failed last: an answer to the caller only says that it did.
+    broken: Arc<Mutex<Option<(Instant, String)>>>,
 }
 
 impl ClientHooks {
     pub(crate) fn new(client: &str, tokens: Option<TokenSource>) -> Self {
         let quiet = Arc::new(Mutex::new(Quiet::default()));
-        Self { client: client.into(), tokens, quiet }
+        Self { client: client.into(), tokens, quiet, broken: Arc::default() }
+    }
+
+    /// Adds to what a caller is told why a connection failed, if one failed just now.
+    pub(crate) fn explain(&self, why: impl std::fmt::Display) -> String {
+        match &*self.broken.lock() {
+            Some((at, reason)) if at.elapsed() < QUIET => format!("{why} ({reason})"),
+            Some(_) | None => why.to_string(),
+        }
+    }
+
+    fn broke(&self, reason: &str) {
+        *self.broken.lock() = Some((Instant::now(), reason.to_owned()));
     }
 
     fn admit(&self, kind: &str) -> Option<u64> {
@@ -45,6 +59,9 @@ impl ClientContext for ClientHooks {
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         let client = &*self.client;
+        if is_of_another_kind(facility, line) {
+            return;
+        }
         let Some(suppressed) = self.admit(facility) else { return };
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
@@ -80,6 +97,11 @@ impl ClientContext for ClientHooks {
 }
 
 impl ConsumerContext for ClientHooks {}
+
+/// Every client is given all properties of the section: one that only the other kind of client knows is no mistake.
+fn is_of_another_kind(facility: &str, line: &str) -> bool {
+    facility == "CONFWARN" && line.contains("property and will be ignored by this")
+}
 
 /// Remembers when a kind of line was last let through.
 #[derive(Default)]
@@ -119,6 +141,13 @@ mod tests {
         assert_eq!(quiet.admit("OTHER", seconds(1)), Some(0), "kinds do not hide each other");
         assert_eq!(quiet.admit("FAIL", seconds(9)), None);
         assert_eq!(quiet.admit("FAIL", seconds(10)), Some(2));
+    }
+
+    #[test]
+    fn a_consumers_property_is_no_warning_of_a_producer() {
+        let line = "[thrd:app]: Configuration property fetch.wait.max.ms is a consumer property and will be ignored by this producer instance";
+        assert!(is_of_another_kind("CONFWARN", line));
+        assert!(!is_of_another_kind("CONFWARN", "No `bootstrap.servers` configured"));
     }
 
     #[test]

@@ -68,23 +68,41 @@ fn commands(shown: &str) -> Vec<String> {
     commands
 }
 
+/// Reads the id out of what ingest answered, headers first.
+fn event_id(answer: &str) -> String {
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let body = answer.split("\r\n\r\n").nth(1).unwrap();
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    body["event_id"].as_str().unwrap().to_owned()
+}
+
 #[test]
-fn dev_prints_three_lines_that_work_and_stops_at_once() {
+fn dev_prints_lines_that_work_tells_each_events_story_and_stops_at_once() {
     let ports = Ports::reserve();
     let folder = tempfile::tempdir().unwrap();
     let mut dev = dev(&ports, folder.path());
-    let commands = commands(&dev.until("Ctrl-C stops"));
+    let told = dev.until("Ctrl-C stops");
+    let commands = commands(&told);
     assert_eq!(commands.len(), 3, "{commands:?}");
+    let mut events = Vec::new();
     for command in &commands {
         let output = Command::new("sh").args(["-c", command]).output().unwrap();
-        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            answer.starts_with("HTTP/1.1 200") && answer.contains("event_id"),
-            "{command}: {answer}"
-        );
+        events.push(event_id(&String::from_utf8_lossy(&output.stdout)));
     }
-    let received = dev.until("PUT /crm");
-    assert!(received.contains("received  "), "{received}");
+    dev.until_all(&["PUT /crm", "POST /crm", "POST /mail", "POST /builds"]);
+    let exported = told.lines().find_map(|line| line.strip_prefix("export ")).unwrap();
+    let variables: Vec<(&str, &str)> =
+        exported.split(' ').filter_map(|variable| variable.split_once('=')).collect();
+    for event in &events {
+        let story = millrace(&["event", event], &variables);
+        assert_eq!(code(&story), 0, "{}", text(&story));
+        for part in [event.as_str(), "accepted", "mapped", "attempted", "trace "] {
+            assert!(text(&story).contains(part), "{part} is not in {}", text(&story));
+        }
+    }
+    let unknown = millrace(&["event", "no-such-event"], &variables);
+    assert!(code(&unknown) == 1 && text(&unknown).contains("--since"), "{}", text(&unknown));
+    assert!(text(&millrace(&["dlq", "list"], &variables)).contains("no dead letters"));
     let took = dev.interrupt();
     assert!(took < STOPPED_WITHIN, "{took:?}");
 }

@@ -49,12 +49,17 @@ impl Running {
 
     /// Collects what is printed up to a line that holds `end`.
     pub(crate) fn until(&self, end: &str) -> String {
+        self.until_all(&[end])
+    }
+
+    /// Collects what is printed until each of `parts` was.
+    pub(crate) fn until_all(&self, parts: &[&str]) -> String {
         let deadline = Instant::now() + TELLS_WITHIN;
         let mut shown = String::new();
-        while !shown.contains(end) {
+        while !parts.iter().all(|part| shown.contains(part)) {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = self.lines.recv_timeout(left);
-            shown.push_str(&line.unwrap_or_else(|_| panic!("{end} is not in {shown}")));
+            shown.push_str(&line.unwrap_or_else(|_| panic!("not all of {parts:?} in {shown}")));
             shown.push('\n');
         }
         shown
