@@ -60,13 +60,18 @@ async fn records_deleted_unread_are_counted(system: &mut System) {
         (counts.sum::<f64>() >= 40.0).then_some(())
     })
     .await;
+    let unready = get(admin, "/readyz", SOON).await.expect("the admin port answers");
+    assert!(unready.status == 503 && unready.text().contains("out.app"), "{}", unready.text());
     let log = system.of(Service::Deliver).log();
     assert!(log.contains("out.app"), "the log names the topic:\n{log}");
     send(system, "fourth", 20).await;
     system.world.receiver.await_taken(110, SOON).await;
-    let audit = system.world.topics.all("ctl.audit").await;
     let tells = |value: &[u8]| String::from_utf8_lossy(value).contains("out.app");
-    assert!(audit.iter().filter_map(|it| it.value.as_deref()).any(tells), "the loss is audited");
+    wait::until_some("the loss to be audited", SOON, || async {
+        let audit = system.world.topics.all("ctl.audit").await;
+        audit.iter().filter_map(|it| it.value.as_deref()).any(tells).then_some(())
+    })
+    .await;
 }
 
 async fn send(system: &System, run: &str, count: usize) {

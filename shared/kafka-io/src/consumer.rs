@@ -11,6 +11,7 @@ mod native;
 mod owned;
 mod start;
 mod status;
+mod unowned;
 mod wake;
 mod watchdog;
 
@@ -96,6 +97,7 @@ pub(crate) struct Group {
     wake: Arc<Wake>,
     watchdog: Watchdog,
     swept: Instant,
+    unowned_unknown: bool,
     broken: Option<GroupError>,
 }
 
@@ -129,6 +131,7 @@ impl Group {
             wake,
             watchdog: Watchdog::new(options.stall_after),
             swept: Instant::now(),
+            unowned_unknown: unowned::are_possible(config, options),
             broken: None,
         };
         group.status.send_modify(|status| status.joined = false);
@@ -231,7 +234,6 @@ impl Group {
         }
     }
 
-    /// Says whether a partition's queue may hold something.
     pub(crate) fn is_ready(&self, partition: &Partition) -> bool {
         self.owners.get(partition).is_some_and(Owned::is_ready)
     }
