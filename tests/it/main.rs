@@ -10,6 +10,7 @@ mod outage;
 mod partitions;
 mod records;
 mod replay;
+mod secrets;
 mod stopping;
 mod system;
 

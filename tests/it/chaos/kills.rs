@@ -102,13 +102,15 @@ async fn start(mix: Mix) -> System {
 }
 
 /// The failpoint's setting: another hit in every round, the first one for what happens once, and
-/// few for a replay, which has two transactions, the first of them without a dead letter.
+/// few for a replay, which has two transactions, the first of them without a dead letter. Others are
+/// hit once an event or once a transaction, so that kills fall into the backlog and behind it.
 fn arm(point: &str, round: usize) -> String {
     let hit = match point {
         "replay.after_flush" => 1 + round / 2 % 2,
         "replay.after_send_offsets" => 2 + round / 2 % 2 * 2,
         _ if is_revoke(point) => 1,
-        _ => 20 + round * 17 % 60,
+        _ if point.starts_with("transact.") => 20 + round * 17 % 60,
+        _ => 120 + round * 97 % 400,
     };
     format!("{point}=kill@{hit}")
 }
