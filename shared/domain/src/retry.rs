@@ -39,7 +39,8 @@ impl Default for Policy {
 pub enum Decision {
     /// Try again, not before `at`.
     Again { at: UnixMillis },
-    /// The budget does not reach to the next attempt, or the attempts are used up.
+    /// The budget is over, or will be when the destination may be asked again; or the attempts are
+    /// used up.
     GiveUp(Exhausted),
 }
 
@@ -57,7 +58,8 @@ impl Policy {
     ///
     /// `attempts_made` counts finished attempts, from 1; `jitter` is uniform in `[0, 1)` (full
     /// jitter: anything between nothing and the doubled delay); a `retry_after` only ever
-    /// lengthens the delay, up to `retry_after_max`.
+    /// lengthens the delay, up to `retry_after_max`. The last attempt is not later than the budget's
+    /// end, so that no budget ends early by chance.
     pub fn decide(
         &self,
         first_attempt_at: UnixMillis,
@@ -70,11 +72,11 @@ impl Policy {
             return Decision::GiveUp(Exhausted::Attempts);
         }
         let asked = retry_after.unwrap_or_default().min(self.retry_after_max);
-        let at = now.plus(self.backoff(attempts_made, jitter).max(asked));
-        if at > first_attempt_at.plus(self.budget) {
+        let end = first_attempt_at.plus(self.budget);
+        if now >= end || now.plus(asked) > end {
             return Decision::GiveUp(Exhausted::Budget);
         }
-        Decision::Again { at }
+        Decision::Again { at: now.plus(self.backoff(attempts_made, jitter).max(asked)).min(end) }
     }
 
     /// Returns the delay after `attempts_made` failed attempts, between 0 and the doubled bound.
@@ -118,10 +120,14 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_would_start_after_the_budget_is_not_planned() {
-        let late = START.plus(Duration::from_secs(300));
-        let decision = Policy::default().decide(START, 1, None, 0.9, late);
-        assert_eq!(decision, Decision::GiveUp(Exhausted::Budget));
+    fn the_last_attempt_is_at_the_budgets_end_and_not_before() {
+        let (almost, end) =
+            (START.plus(Duration::from_secs(299)), START.plus(Duration::from_secs(300)));
+        let decide = |after, now| Policy::default().decide(START, 9, after, 0.9, now);
+        assert_eq!(decide(None, almost), Decision::Again { at: end });
+        assert_eq!(decide(None, end), Decision::GiveUp(Exhausted::Budget));
+        let beyond = Some(Duration::from_secs(2));
+        assert_eq!(decide(beyond, almost), Decision::GiveUp(Exhausted::Budget));
     }
 
     proptest! {
