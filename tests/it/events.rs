@@ -7,6 +7,7 @@ use http::{HeaderMap, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use signing::{Scheme, Secret, Sending};
+use testkit::{Reply, load::Sent};
 
 /// One source of the catalog.
 #[derive(Debug, Clone)]
@@ -78,6 +79,17 @@ impl Source {
         request.headers_mut().extend(self.sign(id, kind, body.as_bytes()));
         request
     }
+}
+
+/// Whether ingest says that it could not even try to write the event.
+pub(crate) fn is_unwritten(reply: &Reply) -> bool {
+    reply.text().contains("urn:millrace:problem:not-ready")
+}
+
+/// How many events may be in the log once more than they were accepted: sent again by their sender,
+/// who was cut off or told that nobody knows.
+pub(crate) fn repeats(sent: &[Sent]) -> u64 {
+    sent.iter().map(|sent| u64::from(sent.unknown_tries + sent.failed_tries)).sum()
 }
 
 fn now_unix() -> i64 {

@@ -7,10 +7,12 @@ use std::{
 
 use kafka_io::{
     Config, Record,
-    reader::{Ended, Isolation, Range, Reader, ReaderOptions},
+    reader::{Ended, Isolation, Range, ReadError, Reader, ReaderOptions},
 };
+use testkit::wait;
 
 const READ_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_secs(90);
 
 /// A view of one cluster's topics.
 #[derive(Debug, Clone)]
@@ -27,8 +29,8 @@ impl Topics {
     pub(crate) async fn names(&self, prefix: &str) -> Vec<String> {
         let prefix = prefix.to_owned();
         self.ask(Isolation::Committed, move |reader| {
-            let topics = reader.topics().expect("the cluster lists its topics");
-            topics.into_iter().map(|topic| topic.name).filter(|n| n.starts_with(&prefix)).collect()
+            let names = reader.topics()?.into_iter().map(|topic| topic.name);
+            Ok(names.filter(|name| name.starts_with(&prefix)).collect())
         })
         .await
     }
@@ -47,8 +49,8 @@ impl Topics {
     pub(crate) async fn uncommitted_by(&self, group: &str, topic: &str) -> Vec<Record> {
         let (group, topic) = (group.to_owned(), topic.to_owned());
         self.ask(Isolation::Committed, move |reader| {
-            let partitions = partitions(reader, &topic);
-            let committed = reader.committed(&group, &partitions).expect("the group is known");
+            let partitions = partitions(reader, &topic)?;
+            let committed = reader.committed(&group, &partitions)?;
             let ranges = partitions.iter().map(|partition| {
                 range(partition, committed.get(partition).copied().flatten().unwrap_or(0))
             });
@@ -60,46 +62,50 @@ impl Topics {
     async fn read(&self, topic: &str, isolation: Isolation) -> Vec<Record> {
         let topic = topic.to_owned();
         self.ask(isolation, move |reader| {
-            let ranges = partitions(reader, &topic);
+            let ranges = partitions(reader, &topic)?;
             records(reader, &ranges.iter().map(|partition| range(partition, 0)).collect::<Vec<_>>())
         })
         .await
     }
 
-    /// Reading blocks, so it has a thread of its own.
+    /// Asks until the cluster answers: a broker may just have died. Reading blocks, so it has a
+    /// thread of its own.
     async fn ask<T: Send + 'static>(
         &self,
         isolation: Isolation,
-        question: impl FnOnce(&Reader) -> T + Send + 'static,
+        question: impl Fn(&Reader) -> Result<T, ReadError> + Clone + Send + 'static,
     ) -> T {
-        let config = self.config.clone();
-        let asking = tokio::task::spawn_blocking(move || {
-            let options = ReaderOptions { isolation, ..ReaderOptions::default() };
-            question(&Reader::open(&config, options).expect("a reader opens"))
-        });
-        asking.await.expect("reading does not panic")
+        wait::until_some("the cluster to answer", ANSWER_WITHIN, || {
+            let (config, question) = (self.config.clone(), question.clone());
+            let asking = tokio::task::spawn_blocking(move || {
+                let options = ReaderOptions { isolation, ..ReaderOptions::default() };
+                question(&Reader::open(&config, options)?)
+            });
+            async { asking.await.expect("reading does not panic").ok() }
+        })
+        .await
     }
 }
 
-fn partitions(reader: &Reader, topic: &str) -> Vec<(String, i32)> {
-    let topics = reader.topics().expect("the cluster lists its topics");
+fn partitions(reader: &Reader, topic: &str) -> Result<Vec<(String, i32)>, ReadError> {
+    let topics = reader.topics()?;
     let count = topics.iter().find(|known| known.name == topic).map(|known| known.partitions);
     let count = count.unwrap_or_else(|| panic!("topic {topic} exists"));
-    (0..count).map(|partition| (topic.to_owned(), partition)).collect()
+    Ok((0..count).map(|partition| (topic.to_owned(), partition)).collect())
 }
 
 fn range((topic, partition): &(String, i32), from: i64) -> Range {
     Range { topic: topic.clone(), partition: *partition, from, to: i64::MAX }
 }
 
-fn records(reader: &Reader, ranges: &[Range]) -> Vec<Record> {
+fn records(reader: &Reader, ranges: &[Range]) -> Result<Vec<Record>, ReadError> {
     let mut records = Vec::new();
     let ended = reader.read(ranges, Instant::now() + READ_WITHIN, |view| {
         records.push(view.to_record());
         ControlFlow::Continue(())
-    });
-    assert_eq!(ended.expect("topics can be read"), Ended::Complete);
-    records
+    })?;
+    assert_eq!(ended, Ended::Complete);
+    Ok(records)
 }
 
 /// A header of a record as text.

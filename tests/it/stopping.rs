@@ -17,7 +17,7 @@ use testkit::{
 
 use crate::{
     SOON,
-    events::orders,
+    events::{is_unwritten, orders, repeats},
     system::{DELIVER_GROUP, Service, Setup, System, TRANSFORM_GROUP},
 };
 
@@ -31,6 +31,7 @@ async fn a_service_told_to_stop_under_load_loses_and_doubles_nothing() {
     let load = Load {
         per_second: Some(150.0),
         resend: true,
+        unwritten: is_unwritten,
         deadline: SOON * 3,
         ..Load::new(system.world.ingest(), EVENTS)
     };
@@ -64,7 +65,7 @@ async fn a_service_told_to_stop_under_load_loses_and_doubles_nothing() {
         accepted: sent.iter().filter(|sent| sent.is_accepted()).map(promise).collect(),
         taken: taken(&system.world.receiver.arrivals(), |arrival| arrival.id.clone()),
         // A sender cut off or told 503 comes again; that repeat is the sender's.
-        doubled_allowed: sent.iter().map(|it| u64::from(it.unknown_tries + it.failed_tries)).sum(),
+        doubled_allowed: repeats(&sent),
         ..Run::default()
     };
     assert_eq!(run.accepted.len() as u64, EVENTS);

@@ -37,6 +37,8 @@ pub struct Load {
     pub per_second: Option<f64>,
     /// Whether a request is sent again until it is answered 2xx, or refused with 4xx but 429.
     pub resend: bool,
+    /// Which answers with 5xx say that nothing was written.
+    pub unwritten: fn(&Reply) -> bool,
     /// How long one try may take.
     pub timeout: Duration,
     /// How long all may take; what is not sent by then is missing in the answers.
@@ -49,7 +51,8 @@ impl Load {
         let (timeout, deadline) = (Duration::from_secs(10), Duration::from_secs(300));
         let (connections, per_second, resend) = (8, None, false);
         let end = Arc::new(AtomicU64::new(u64::MAX));
-        Self { to, requests, end, connections, per_second, resend, timeout, deadline }
+        let unwritten: fn(&Reply) -> bool = |_| false;
+        Self { to, requests, end, connections, per_second, resend, unwritten, timeout, deadline }
     }
 }
 
@@ -62,7 +65,7 @@ pub struct Sent {
     pub reply: Option<Reply>,
     /// Tries of which nobody knows whether they were accepted: cut off, timed out.
     pub unknown_tries: u32,
-    /// Tries answered 5xx: not accepted, but possibly written.
+    /// Tries answered 5xx: not accepted, but possibly written; those that say otherwise left out.
     pub failed_tries: u32,
     /// When the (last) answer was there, in order of all answers.
     pub place: u64,
@@ -154,9 +157,9 @@ where
                     None
                 }
             };
-            if reply.as_ref().is_some_and(|reply| reply.status.is_server_error()) {
-                failed_tries += 1;
-            }
+            let possibly =
+                |reply: &Reply| reply.status.is_server_error() && !(self.load.unwritten)(reply);
+            failed_tries += u32::from(reply.as_ref().is_some_and(possibly));
             if !self.load.resend || reply.as_ref().is_some_and(is_final) {
                 let place = self.places.fetch_add(1, Ordering::Relaxed);
                 return Sent { number, reply, unknown_tries, failed_tries, place, latency };
@@ -234,6 +237,16 @@ mod tests {
         let each = |sent: &Sent| (sent.is_accepted(), sent.unknown_tries, sent.failed_tries);
         assert!(sent.iter().all(|sent| each(sent) == (true, 1, 1)));
         assert_eq!((receiver.arrivals().len(), receiver.taken()), (24, 8));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_says_nothing_was_written_is_believed() {
+        let receiver = Receiver::start().await;
+        receiver.on(Rule::any().counting(Counting::PerId).statuses([503, 500, 200]));
+        let unwritten = |reply: &Reply| reply.status == StatusCode::SERVICE_UNAVAILABLE;
+        let load = Load { resend: true, unwritten, ..load(&receiver, 4) };
+        let sent = send(&load, post, |_| {}).await;
+        assert!(sent.len() == 4 && sent.iter().all(|sent| sent.failed_tries == 1));
     }
 
     #[tokio::test]

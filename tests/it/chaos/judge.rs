@@ -14,6 +14,7 @@ use testkit::{
 use super::traffic::{Fate, Mix, id, key};
 use crate::{
     SOON,
+    events::repeats,
     records::event_id,
     system::{DELIVER_GROUP, TRANSFORM_GROUP, World},
 };
@@ -72,7 +73,7 @@ pub(super) async fn demand(bar: Bar, world: &World, tally: Tally, sent: &[Sent])
         let key = if fate == Fate::Replayed { id.clone() } else { key(sent.number) };
         Promise { id, key }
     };
-    let repeats: u64 = sent.iter().map(|it| u64::from(it.unknown_tries + it.failed_tries)).sum();
+    let repeats = repeats(sent);
     let run = Run {
         scenario: scenario.to_owned(),
         accepted: accepted.iter().map(promise).collect(),

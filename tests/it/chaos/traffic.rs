@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use testkit::load::{self, Load, Sent};
 use tokio::task::JoinHandle;
 
-use crate::{events::orders, system::World};
+use crate::{
+    events::{is_unwritten, orders},
+    system::World,
+};
 
 const PER_SECOND: f64 = 150.0;
 const KEYS: u64 = 64; // a multiple of the connections, so that a key's events are sent in order
@@ -99,6 +102,7 @@ impl Traffic {
         let load = Load {
             per_second: Some(PER_SECOND),
             resend: true,
+            unwritten: is_unwritten,
             deadline: LONGEST,
             ..Load::new(world.ingest(), u64::MAX)
         };
