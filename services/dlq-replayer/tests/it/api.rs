@@ -122,6 +122,9 @@ async fn letters_are_listed_shown_and_replayed_and_answers_are_as_documented() {
     }
     check(&document, "Watched", &started.json());
     check(&document, "Counted", &counted.json());
+    let story = service.get("/v1/events/evt-2?since=2020-01-01T00:00:00Z").await;
+    assert_eq!(story["entries"].as_array().unwrap().len(), 2);
+    check(&document, "Story", &story);
     let topic = world.letters();
     let count = |outcome| {
         let labels = [("dlq_topic", topic.as_str()), ("outcome", outcome)];

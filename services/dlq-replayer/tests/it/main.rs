@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
+mod real;
 mod replay;
 mod show;
+mod story;
 mod world;

@@ -12,7 +12,7 @@ use dlq_replayer::{
 };
 use domain::dead_letter::Reason;
 use kafka_io::{
-    Metrics, Outgoing, Producer, ProducerOptions, Record,
+    Metrics, Outgoing, Producer, ProducerOptions, Record, Written,
     embedded::Broker,
     reader::{Range, Reader, ReaderOptions},
 };
@@ -122,24 +122,28 @@ impl World {
 
     /// Writes dead letters of deliver and returns their ids.
     pub(crate) async fn write(&self, letters: impl IntoIterator<Item = Letter>) -> Vec<LetterId> {
-        let mut ids = Vec::new();
-        for letter in letters {
-            let delivery = delivery(&letter.event);
-            let value = wire::encode(&delivery, self.schema).unwrap();
-            let headers = headers_of(&self.names, &delivery, &letter);
-            let outgoing = Outgoing {
-                topic: self.letters().into(),
-                partition: Some(letter.partition),
-                key: Some(letter.event.clone().into()),
-                value: Some(value.into()),
-                headers,
-                timestamp_ms: None,
-            };
-            let written = self.producer.send(outgoing).await.unwrap();
-            let (partition, offset) = (written.partition, written.offset);
-            ids.push(LetterId { topic: self.letters(), partition, offset });
+        // They are handed over in this order, and written in it.
+        let writes = letters.into_iter().map(|letter| self.producer.send(self.outgoing(letter)));
+        let written = futures::future::join_all(writes).await.into_iter().map(Result::unwrap);
+        let id = |written: Written| LetterId {
+            topic: self.letters(),
+            partition: written.partition,
+            offset: written.offset,
+        };
+        written.map(id).collect()
+    }
+
+    fn outgoing(&self, letter: Letter) -> Outgoing {
+        let delivery = delivery(&letter.event);
+        let value = wire::encode(&delivery, self.schema).unwrap();
+        Outgoing {
+            topic: self.letters().into(),
+            partition: Some(letter.partition),
+            headers: headers_of(&self.names, &delivery, &letter),
+            key: Some(letter.event.into()),
+            value: Some(value.into()),
+            timestamp_ms: None,
         }
-        ids
     }
 
     /// Writes any record.
@@ -199,7 +203,7 @@ pub(crate) fn delivery(event: &str) -> Delivery {
         correlation_id: format!("cor-{event}"),
         event_time_ms: 1,
         received_ms: 2,
-        created_ms: 3,
+        created_ms: 1_600_000_000_003,
         mapping_version: "none".to_owned(),
         split_index: 0,
         order: Order::Strict,

@@ -1,0 +1,135 @@
+//! One event's story, found by each id that somebody may have.
+
+use dlq_replayer::{Error, Happened, Story, StoryQuery};
+use wire::{Envelope, Header, Latency, Outcome, Receipt, Recorded, headers};
+
+use crate::world::{Letter, World, all, delivery, replay};
+
+const SINCE: i64 = 1_600_000_000_000;
+
+fn event(id: &str) -> Envelope {
+    let given = Header { name: "x-github-delivery".into(), value: format!("given-{id}") };
+    Envelope {
+        event_id: id.to_owned(),
+        source: "shop".to_owned(),
+        event_type: "order.paid".to_owned(),
+        subject: None,
+        time_ms: SINCE + 1,
+        received_ms: SINCE + 2,
+        correlation_id: format!("cor-{id}"),
+        causation_id: None,
+        content_type: "application/json".to_owned(),
+        http_headers: vec![given],
+        body: br#"{"total":7}"#.to_vec(),
+    }
+}
+
+fn receipt(id: &str) -> Receipt {
+    let delivery = delivery(id);
+    Receipt {
+        delivery_id: delivery.delivery_id.clone(),
+        event_id: delivery.event_id,
+        source: delivery.source,
+        event_type: delivery.event_type,
+        route: delivery.route,
+        destination: delivery.destination,
+        correlation_id: delivery.correlation_id,
+        at_ms: SINCE + 10,
+        attempt_number: 1,
+        outcome: Outcome::Permanent,
+        settled: true,
+        status: Some(410),
+        error: None,
+        latency: Latency::default(),
+        response_headers: Vec::new(),
+        response_body: Some(b"gone".to_vec()),
+        response_truncated: false,
+        provider_request_id: Some(format!("req-{id}")),
+        idempotency_key: delivery.delivery_id,
+        next_attempt_ms: None,
+        dead_letter_reason: Some("permanent".to_owned()),
+        trace_id: None,
+    }
+}
+
+async fn write<T: Recorded>(world: &World, topic: String, record: &T, headers: headers::Headers) {
+    let schema = world.registry.register(&wire::subject(&topic), T::KIND).await.unwrap();
+    world.put(&topic, wire::encode(record, schema).unwrap().into(), headers).await;
+}
+
+/// Lets an event be accepted, mapped, refused and given up on.
+async fn live_through(world: &World, id: &str, letter: i64) {
+    let (names, event, delivery, receipt) = (&world.names, event(id), delivery(id), receipt(id));
+    let trace = domain::trace::TraceContext { trace_id: [7; 16], span_id: [1; 8], sampled: true };
+    let of_event = headers::cloud_event(&event, Some(trace));
+    write(world, names.raw("shop"), &event, of_event).await;
+    write(world, names.out("crm"), &delivery, headers::delivery(&delivery, None, None)).await;
+    write(world, names.receipts(), &receipt, headers::receipt(&receipt, None, None)).await;
+    world.write([Letter { event: id.to_owned(), ..Letter::new(letter) }]).await;
+}
+
+async fn tell(world: &World, id: &str) -> Story {
+    let query = StoryQuery { id: id.to_owned(), since_ms: SINCE, until_ms: None };
+    world.replayer().story(query, |_| {}).await.unwrap()
+}
+
+fn happened(story: &Story) -> Vec<Happened> {
+    story.entries.iter().map(|entry| entry.happened).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_story_is_found_by_every_id_and_holds_nothing_of_others() {
+    let world = World::embedded().await;
+    live_through(&world, "evt-a", 0).await;
+    live_through(&world, "evt-ab", 1).await;
+    replay(&world.replayer(), all()).await;
+    let whole = [
+        Happened::Accepted,
+        Happened::Mapped,
+        Happened::Attempted,
+        Happened::DeadLettered,
+        Happened::ReplayedToDeliver,
+    ];
+    for id in ["evt-a", "cor-evt-a", "given-evt-a", "req-evt-a"] {
+        let story = tell(&world, id).await;
+        assert_eq!(happened(&story), whole, "{id}");
+        assert!(story.entries.iter().all(|entry| entry.event_id == "evt-a"), "{id}");
+        assert!(story.complete);
+        assert_eq!(story.trace_ids, ["07".repeat(16)]);
+    }
+    let of_delivery = tell(&world, "del-evt-a").await;
+    assert_eq!(happened(&of_delivery), whole[1..]);
+    let story = tell(&world, "evt-a").await;
+    let told: Vec<&str> = story.entries.iter().map(|entry| entry.told.as_str()).collect();
+    assert_eq!(told[0], "order.paid from shop");
+    assert_eq!(told[1], "to crm by shop-to-crm");
+    assert_eq!(told[2], "to crm, attempt 1: permanent, 410, the last");
+    assert_eq!(told[3], "permanent: 410 gone");
+    assert!(told[4].starts_with("by ann, job "), "{}", told[4]);
+    assert_eq!(story.entries[2].details.as_ref().unwrap()["response_body"], "gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_story_is_bounded_in_time_and_unknown_ids_have_an_empty_one() {
+    let world = World::embedded().await;
+    live_through(&world, "evt-a", 0).await;
+    assert_eq!(tell(&world, "nobody").await.entries, []);
+    let late = StoryQuery { id: "evt-a".into(), since_ms: SINCE, until_ms: Some(SINCE + 1) };
+    assert_eq!(world.replayer().story(late, |_| {}).await.unwrap().entries, []);
+    for (id, until_ms) in [("", None), ("evt-a", Some(SINCE))] {
+        let query = StoryQuery { id: id.into(), since_ms: SINCE, until_ms };
+        let refused = world.replayer().story(query, |_| {}).await;
+        assert!(matches!(refused, Err(Error::Asked(_))), "{refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cannot_be_read_is_shown_by_its_headers() {
+    let world = World::embedded().await;
+    let event = event("evt-a");
+    let headers = headers::cloud_event(&event, None);
+    world.put(&world.names.raw("shop"), bytes::Bytes::from_static(b"no avro"), headers).await;
+    let story = tell(&world, "evt-a").await;
+    assert_eq!(happened(&story), [Happened::Accepted]);
+    assert_eq!(story.entries[0].details, None);
+}
