@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use secrecy::ExposeSecret as _;
 
 use crate::config::TokenSource;
@@ -20,6 +20,8 @@ use crate::config::TokenSource;
 const QUIET: Duration = Duration::from_secs(10);
 /// Kinds remembered; more than this are logged as one kind.
 const KINDS_MAX: usize = 64;
+/// Events looked at for the reason of a failure.
+const POLLS: usize = 100;
 
 /// The callbacks every client of ours has.
 #[derive(Clone)]
@@ -78,6 +80,10 @@ impl ClientContext for ClientHooks {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // That all brokers are down follows from what went before, and says less.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.broke(reason);
+        }
         let code = format!("{:?}", error.rdkafka_error_code());
         if let Some(suppressed) = self.admit(&code) {
             tracing::warn!(client = &*self.client, %error, reason, suppressed, "kafka client met an error");
@@ -101,6 +107,15 @@ impl ConsumerContext for ClientHooks {}
 /// Every client is given all properties of the section: one that only the other kind of client knows is no mistake.
 fn is_of_another_kind(facility: &str, line: &str) -> bool {
     facility == "CONFWARN" && line.contains("property and will be ignored by this")
+}
+
+/// Adds to a failed answer why the connection failed: a client that belongs to no group tells that when it is polled.
+pub(crate) fn explain(client: &BaseConsumer<ClientHooks>, why: impl std::fmt::Display) -> String {
+    for _ in 0..POLLS {
+        // Nothing is returned for a log line either, so that is no end.
+        drop(client.poll(Duration::ZERO));
+    }
+    client.context().explain(why)
 }
 
 /// Remembers when a kind of line was last let through.
@@ -148,6 +163,19 @@ mod tests {
         let line = "[thrd:app]: Configuration property fetch.wait.max.ms is a consumer property and will be ignored by this producer instance";
         assert!(is_of_another_kind("CONFWARN", line));
         assert!(!is_of_another_kind("CONFWARN", "No `bootstrap.servers` configured"));
+    }
+
+    #[test]
+    fn a_caller_is_told_why_the_connection_failed() {
+        let hooks = ClientHooks::new("millrace", None);
+        assert_eq!(hooks.explain("no answer"), "no answer");
+        let failed = |code| KafkaError::Global(code);
+        hooks.error(
+            failed(RDKafkaErrorCode::Authentication),
+            "b:1/bootstrap: Authentication failed",
+        );
+        hooks.error(failed(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
+        assert_eq!(hooks.explain("no answer"), "no answer (b:1/bootstrap: Authentication failed)");
     }
 
     #[test]

@@ -121,12 +121,18 @@ impl Reader {
         Ok(Self { consumer, config: config.clone(), options })
     }
 
+    /// An error with the reason for which the connection failed.
+    fn question(&self, doing: &str, why: &KafkaError) -> ReadError {
+        let why = crate::context::explain(&self.consumer, why);
+        ReadError::Question { doing: doing.to_owned(), why }
+    }
+
     /// Lists the topics of the cluster, internal ones left out, ordered by name.
     pub fn topics(&self) -> Result<Vec<TopicInfo>, ReadError> {
         let metadata = self
             .consumer
             .fetch_metadata(None, self.options.question_timeout)
-            .map_err(|why| question("list the topics", &why))?;
+            .map_err(|why| self.question("list the topics", &why))?;
         let info = |topic: &rdkafka::metadata::MetadataTopic| TopicInfo {
             name: topic.name().to_owned(),
             partitions: i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
@@ -142,7 +148,9 @@ impl Reader {
         let (low, high) = self
             .consumer
             .fetch_watermarks(topic, partition, self.options.question_timeout)
-            .map_err(|why| question(&format!("find the ends of {topic}[{partition}]"), &why))?;
+            .map_err(|why| {
+                self.question(&format!("find the ends of {topic}[{partition}]"), &why)
+            })?;
         Ok(Watermarks { low, high })
     }
 

@@ -71,6 +71,28 @@ impl Kafka {
         run("kafka.sh", folder, &["node".as_ref(), folder, node.to_string().as_ref()]).await;
     }
 
+    /// Starts a node again with other properties, `name=value` each; those of the same name are replaced.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn restart_with(&self, node: u16, properties: &[String]) {
+        self.kill9(node);
+        let file = self.scratch.path().join(format!("{node}.properties"));
+        let before = std::fs::read_to_string(&file).expect("the node was started");
+        let name = |line: &str| line.split('=').next().unwrap_or_default().to_owned();
+        let replaced: Vec<String> = properties.iter().map(|line| name(line)).collect();
+        let kept = before.lines().filter(|line| !replaced.contains(&name(line))).map(str::to_owned);
+        let text: Vec<String> = kept.chain(properties.iter().cloned()).collect();
+        std::fs::write(&file, text.join("\n") + "\n").expect("the scratch folder is writable");
+        self.restart(node).await;
+    }
+
+    /// A port of 127.0.0.1 that belongs to this Kafka and that it does not use by itself, from 0 to 2.
+    pub fn spare(&self, number: u16) -> std::net::SocketAddr {
+        assert!(number < 3, "three ports are to spare");
+        self.ports.address(5 + number)
+    }
+
     /// The number of a running node's process.
     pub fn pid(&self, node: u16) -> Option<u32> {
         self.scratch.pid(&node.to_string())

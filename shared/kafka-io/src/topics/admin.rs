@@ -12,16 +12,20 @@ use rdkafka::admin::{
     ConfigSource, NewPartitions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
     TopicReplication,
 };
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
 
 use super::{APPLY, Change, Existing, Problem, Spec, problems};
 use crate::config::Config;
-use crate::context::ClientHooks;
+use crate::context::{ClientHooks, explain};
 use crate::embedded::Broker;
 
 /// What the client's own limit may be late by before we stop waiting for it.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Looking for the reason of a failure takes this long at most.
+const WHY_WITHIN: Duration = Duration::from_secs(2);
 
 /// How an [`Admin`] asks.
 #[derive(Clone, Debug)]
@@ -62,6 +66,7 @@ pub enum AdminError {
 /// A client that describes and changes topics.
 #[derive(Clone)]
 pub struct Admin {
+    config: Config,
     client: Arc<AdminClient<ClientHooks>>,
     options: AdminOptions,
     embedded: bool,
@@ -77,7 +82,8 @@ impl Admin {
             .client_config()
             .create_with_context(config.hooks())
             .map_err(|why: KafkaError| AdminError::Open { why: why.to_string() })?;
-        Ok(Self { client: Arc::new(client), options, embedded: config.embedded })
+        let (config, embedded) = (config.clone(), config.embedded);
+        Ok(Self { config, client: Arc::new(client), options, embedded })
     }
 
     /// Returns what those of `names` that exist are; one that does not exist is left out.
@@ -124,10 +130,14 @@ impl Admin {
 
     /// Partition counts and replication of all topics. It asks for all of them: asking for one by name may create it.
     async fn shapes(&self) -> Result<BTreeMap<String, Existing>, AdminError> {
-        let (client, timeout) = (self.client.clone(), self.options.timeout);
-        let ask = tokio::task::spawn_blocking(move || client.inner().fetch_metadata(None, timeout));
-        let metadata = match tokio::time::timeout(timeout + GRACE, ask).await {
-            Ok(Ok(answer)) => answer.map_err(|why| why.to_string()),
+        let (config, client, timeout) =
+            (self.config.clone(), self.client.clone(), self.options.timeout);
+        let ask = tokio::task::spawn_blocking(move || {
+            let asked = client.inner().fetch_metadata(None, timeout);
+            asked.map_err(|why| reason(&config, timeout.min(WHY_WITHIN), &why))
+        });
+        let metadata = match tokio::time::timeout(timeout + WHY_WITHIN + GRACE, ask).await {
+            Ok(Ok(answer)) => answer,
             Ok(Err(broken)) => Err(broken.to_string()),
             Err(_) => Err(late(timeout)),
         };
@@ -203,6 +213,16 @@ impl Admin {
             Ok(answer) => answer.map_err(|why| why.to_string()),
             Err(_) => Err(late(self.options.timeout)),
         }
+    }
+}
+
+/// Finds out why the cluster did not answer: an admin client hears of no reason, another kind of client does.
+fn reason(config: &Config, within: Duration, why: &KafkaError) -> String {
+    let client: Result<BaseConsumer<ClientHooks>, KafkaError> =
+        config.client_config().create_with_context(config.hooks());
+    match client {
+        Ok(client) if client.fetch_metadata(None, within).is_err() => explain(&client, why),
+        Ok(_) | Err(_) => why.to_string(),
     }
 }
 

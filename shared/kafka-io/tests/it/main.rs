@@ -4,5 +4,6 @@
 mod cluster;
 mod lanes;
 mod reader;
+mod secured;
 mod topics;
 mod transact;
