@@ -125,13 +125,17 @@ impl Demo {
         self.send(&samples::orders(FAILING_EVENTS, seed.wrapping_add(1))).await?;
         self.until("what can't be delivered is a dead letter", Ledger::is_settled).await?;
         let dead_letters = DeadLetters::of(FAILING, &self.world);
-        self.timeline.dead_letters(self.receiver.refused(), &dead_letters.list().await?);
+        let letters = dead_letters.list().await?;
+        self.timeline.dead_letters(self.receiver.refused(), &letters);
         self.timeline.part(&format!("{FAILING} is healed, and its dead letters are replayed"));
         self.receiver.fail(FAILING, false);
         self.ledger.replayed = self.hearing(dead_letters.replay()).await?;
         self.until("what was replayed is delivered", Ledger::is_healed).await?;
         self.timeline.replayed(self.ledger.replayed, FAILING);
         self.until_quiet().await;
+        if let Some(letter) = letters.first() {
+            dead_letters.tell_story(&letter.event_id).await?;
+        }
         self.judge()
     }
 

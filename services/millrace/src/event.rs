@@ -32,7 +32,8 @@ pub(crate) async fn run(path: Option<&Path>, options: cli::Event) -> Result<Exit
     if options.json {
         json(&story)?;
     } else {
-        print(&story, &config.telemetry.trace_url);
+        print(&story);
+        print_traces(&story.trace_ids, &config.telemetry.trace_url);
     }
     if story.entries.is_empty() {
         let why = format!("no record of {:?} was written since {}", options.id, options.since);
@@ -57,7 +58,8 @@ fn failed(error: Error) -> Failure {
     if asked { failure.code(USAGE) } else { failure }
 }
 
-fn print(story: &Story, trace_url: &str) {
+/// Prints what happened, a line for each step.
+pub(crate) fn print(story: &Story) {
     let began = story.entries.first().map_or(0, |entry| entry.at_ms);
     let mut event = "";
     for entry in &story.entries {
@@ -67,14 +69,17 @@ fn print(story: &Story, trace_url: &str) {
         }
         say!("{}", line(entry, began));
     }
-    for trace in &story.trace_ids {
-        say!("trace {}", link(trace, trace_url));
-    }
-    if trace_url.is_empty() && !story.trace_ids.is_empty() {
-        say!("Set telemetry.trace_url for links to traces.");
-    }
     if !story.complete {
         say!("Not everything could be looked at: narrow the time by --since and --until.");
+    }
+}
+
+fn print_traces(trace_ids: &[String], url: &str) {
+    for trace in trace_ids {
+        say!("trace {}", link(trace, url));
+    }
+    if url.is_empty() && !trace_ids.is_empty() {
+        say!("Set telemetry.trace_url for links to traces.");
     }
 }
 

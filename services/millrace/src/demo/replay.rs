@@ -1,10 +1,12 @@
 //! Shows the dead letters of a destination and puts them through again, as an operator would by
 //! `millrace dlq list` and `millrace dlq replay`.
 
-use dlq_replayer::{Choice, Ended, Filter, PageOrder, Query, Replayer, Summary, Wanted};
+use dlq_replayer::{
+    Choice, Ended, Filter, PageOrder, Query, Replayer, StoryQuery, Summary, Wanted,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::{compose::World, failure::Failure};
+use crate::{compose::World, event, failure::Failure, output::say};
 
 /// As many as a record may be replayed before it is set aside.
 const REPLAYS_MAX: u32 = 5;
@@ -31,6 +33,16 @@ impl DeadLetters {
             Query { filter: self.filter.clone(), order: PageOrder::Oldest, ..Query::default() };
         let page = self.replayer.list(query).await;
         Ok(page.map_err(|e| Failure::new("list the dead letters", e, ""))?.letters)
+    }
+
+    /// Tells what happened to one event, from the log alone.
+    pub(super) async fn tell_story(&self, event_id: &str) -> Result<(), Failure> {
+        let query = StoryQuery { id: event_id.to_owned(), since_ms: 0, until_ms: None };
+        let story = self.replayer.story(query, |_progress| {}).await;
+        let story = story.map_err(|e| Failure::new("tell an event's story", e, ""))?;
+        say!("\nThe story of one of them, as `millrace event {event_id}` tells it from the log\n");
+        event::print(&story);
+        Ok(())
     }
 
     /// Puts each of them through again; says how many.
