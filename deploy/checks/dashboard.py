@@ -53,9 +53,9 @@ class Prometheus:
     """A Prometheus of its own for this check."""
 
     def __init__(self, folder):
-        program = shutil.which("prometheus")
+        program = shutil.which("prometheus") or shutil.which(ROOT / ".cache/tools/bin/prometheus")
         if not program:
-            fail("prometheus is missing; install it, as with: apt-get install prometheus")
+            fail("prometheus is missing; install it so that `prometheus` is found in PATH")
         file = pathlib.Path(folder) / "prometheus.yml"
         file.write_text(json.dumps(configuration()))  # JSON is YAML
         with socket.socket() as free:

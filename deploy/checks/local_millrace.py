@@ -11,7 +11,7 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FOLDER = ROOT / ".cache/local"
+FOLDER = pathlib.Path(os.environ.get("MILLRACE_LOCAL", ROOT / ".cache/local")).resolve()
 SCRIPTS = ROOT / "deploy/local"
 REGISTRY = "http://127.0.0.1:19181/apis/ccompat/v7"
 ADMIN = {"ingest": 9190, "transform": 9191, "deliver": 9192, "dlq-replayer": 9193}
@@ -52,7 +52,8 @@ def everything():
 def millrace(*arguments):
     """Runs a command of the executable and returns what it prints as JSON."""
     binary = os.environ.get("MILLRACE_BIN", ROOT / "target/debug/millrace")
-    environment = {name: value for name, value in os.environ.items() if name != "MILLRACE_BIN"}
+    ours = ("MILLRACE_BIN", "MILLRACE_LOCAL")  # the executable knows its own variables only
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
     command = [binary, "--config", FOLDER / "millrace.toml", *arguments]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=ROOT, env=environment)
     if done.returncode:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs Millrace's four services as four processes on a local Kafka and registry, on 127.0.0.1 only.
 # Kafka and registry keep their data in .cache/local: what was written stays, also after kill -9.
+# MILLRACE_LOCAL names another folder for them, MILLRACE_BIN another executable.
 #
 #   millrace.sh up      starts what does not run, makes the topics, waits until all is ready
 #   millrace.sh down    ends everything; data stay
@@ -8,9 +9,9 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-dir=$root/.cache/local
+dir=${MILLRACE_LOCAL:-$root/.cache/local}
 millrace=${MILLRACE_BIN:-$root/target/debug/millrace}
-unset MILLRACE_BIN # the executable knows its own variables only
+unset MILLRACE_BIN MILLRACE_LOCAL # the executable knows its own variables only
 kafka_port=19092
 registry_port=19181
 # shellcheck source=deploy/local/process.sh
@@ -19,7 +20,7 @@ registry_port=19181
 # Name and admin port.
 services=(ingest:9190 transform:9191 deliver:9192 dlq-replayer:9193)
 
-usage() { sed -n '5,6s/^# *//p' "$0" >&2; exit 2; }
+usage() { sed -n '6,7s/^# *//p' "$0" >&2; exit 2; }
 
 ready() { # PORT
   local line
@@ -48,6 +49,7 @@ start_services() {
 up() {
   [ -x "$millrace" ] || fail "$millrace is missing; run cargo build first"
   mkdir -p "$dir"
+  dir=$(cd "$dir" && pwd)
   cp "$here/millrace.toml" "$dir/millrace.toml"
   cd "$root"
   start_parts
@@ -66,6 +68,7 @@ TEXT
 down() {
   local name ends=()
   [ -d "$dir" ] || return 0
+  dir=$(cd "$dir" && pwd)
   for name in ingest transform deliver dlq-replayer receiver; do end "$dir" "$name" 35 & ends+=($!); done
   for name in "${ends[@]}"; do wait "$name"; done
   "$here/registry.sh" stop "$dir/registry"

@@ -17,6 +17,11 @@ launch() { # FOLDER NAME COMMAND...
   shift 2
   setsid "$@" >>"$folder/$name.log" 2>&1 </dev/null 9>&- &
   printf '%s\n' $! >"$folder/$name.pid"
+  # Until it has become the command, it goes by this script's command line, and would be taken for a stranger.
+  for _ in {1..100}; do
+    lives "$folder" "$name" && return 0
+    sleep 0.05
+  done
 }
 
 # Ends the process and all it started; waits until it is gone, kills what does not go in time.
