@@ -83,6 +83,8 @@ pub struct Report {
     /// Taken for the first time after a later one of the same key.
     pub reordered_within_key: u64,
     pub longest_stall_ms: u64,
+    /// On the clock of the takes.
+    pub longest_stall_ended_ms: u64,
     pub hits: BTreeMap<String, u64>,
     pub lost_ids: Vec<String>,
     pub doubled_ids: Vec<String>,
@@ -122,6 +124,7 @@ pub fn reconcile(run: &Run) -> Report {
     let reordered = order::reordered(&run.accepted, &run.taken);
     let count =
         |ids: &HashSet<String>| ids.iter().filter(|id| promised.contains(id.as_str())).count();
+    let stall = stall::longest(&run.taken, &run.down);
     let report = Report {
         scenario: run.scenario.clone(),
         accepted: promised.len() as u64,
@@ -142,7 +145,8 @@ pub fn reconcile(run: &Run) -> Report {
             .filter(|id| run.filtered.contains(**id) || run.unrouted.contains(**id))
             .count() as u64,
         reordered_within_key: reordered.len() as u64,
-        longest_stall_ms: stall::longest_ms(&run.taken, &run.down),
+        longest_stall_ms: stall.ms,
+        longest_stall_ended_ms: stall.ended_ms,
         hits: run.hits.clone(),
         lost_ids: first(lost),
         doubled_ids: first(doubled.into_keys()),

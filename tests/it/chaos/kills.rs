@@ -40,7 +40,7 @@ pub(super) async fn of_service(service: Service, points: &[&str], extent: Extent
     stop(&mut system, service).await;
     system.of(service).restart_with(&[(FAILPOINTS, &armed(0))]);
     for round in 0..rounds {
-        let second = challenger(&mut system, service, point(round)).await;
+        let second = challenger(&mut system, service, point(round), round).await;
         let status = system.of(service).wait_exit(SOON).await;
         assert_eq!(status.signal(), Some(KILLED), "{} ended by itself: {status}", service.name());
         let from_ms = now_ms(&system.world);
@@ -49,7 +49,9 @@ pub(super) async fn of_service(service: Service, points: &[&str], extent: Extent
         }
         tally.accepted_at.push(traffic.accepted());
         system.of(service).restart_with(&[(FAILPOINTS, &armed(round + 1))]);
-        tally.down.push(Down { from_ms, to_ms: now_ms(&system.world) });
+        let down = Down { from_ms, to_ms: now_ms(&system.world) };
+        eprintln!("{}: down from {} to {} ms", point(round), down.from_ms, down.to_ms);
+        tally.down.push(down);
         if let Some(mut second) = second {
             system.of(service).wait_ready(SOON).await;
             second.sigterm();
@@ -119,17 +121,20 @@ fn is_revoke(point: &str) -> bool {
     point.ends_with("during_revoke")
 }
 
-/// A second instance, which makes the first give partitions away, where that is the point.
+/// A second instance, which makes the first give partitions away, where that is the point. The group
+/// remembers an instance for a while after its end: the next one has another name.
 async fn challenger(
     system: &mut System,
     service: Service,
     point: &str,
+    round: usize,
 ) -> Option<testkit::Spawned> {
     if !is_revoke(point) {
         return None;
     }
     system.of(service).wait_ready(SOON).await;
-    Some(system.world.spawn(service, 1))
+    let instance = 1 + round / 3 % 3;
+    Some(system.world.spawn(service, instance as u16))
 }
 
 async fn stop(system: &mut System, service: Service) {
