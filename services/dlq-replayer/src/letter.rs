@@ -153,16 +153,11 @@ impl<'a> Letter<'a> {
 
     /// Fills in what the topic says where the record's headers are silent.
     fn complete(&mut self, names: &Names) {
-        match names.parse(self.topic) {
-            Some(TopicKind::DeadLetters { service: "deliver", stream }) => {
-                if self.destination.is_empty() {
-                    self.destination = stream;
-                }
+        if let Some(TopicKind::DeadLetters { service, stream }) = names.parse(self.topic) {
+            let said = if service == "deliver" { &mut self.destination } else { &mut self.source };
+            if said.is_empty() {
+                *said = stream;
             }
-            Some(TopicKind::DeadLetters { stream, .. }) if self.source.is_empty() => {
-                self.source = stream;
-            }
-            _ => {}
         }
     }
 

@@ -109,16 +109,16 @@ mod tests {
     #[test]
     fn headers_decide_and_bytes_only_where_they_are_silent() {
         let ids = Ids::new("evt-1");
-        let rows: [(&[(&str, &str)], &str, Says); 6] = [
-            (&[("ce_id", "evt-1")], "", Says::Ours),
-            (&[("ce_correlationid", "evt-1")], "", Says::Ours),
-            (&[("millrace-delivery-id", "evt-1")], "", Says::Ours),
-            (&[("ce_id", "evt-10")], "", Says::Other),
-            (&[("x", "evt-1")], "..evt-1..", Says::Perhaps),
-            (&[], "evt-", Says::Other),
+        let rows = [
+            (("ce_id", "evt-1"), "", Says::Ours),
+            (("ce_correlationid", "evt-1"), "", Says::Ours),
+            (("millrace-delivery-id", "evt-1"), "", Says::Ours),
+            (("ce_id", "evt-10"), "", Says::Other),
+            (("x", "evt-1"), "..evt-1..", Says::Perhaps),
+            (("x", ""), "evt-", Says::Other),
         ];
-        for (headers, value, wanted) in rows {
-            assert_eq!(look(&ids, headers, value), wanted, "{headers:?} {value}");
+        for (header, value, wanted) in rows {
+            assert_eq!(look(&ids, &[header], value), wanted, "{header:?} {value}");
         }
     }
 

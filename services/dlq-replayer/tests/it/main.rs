@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
+mod million;
 mod real;
 mod replay;
 mod show;

@@ -24,14 +24,14 @@ use crate::world::{AMPLE, Letter, World, all, replay, topics, wanted};
 const LETTERS: i64 = 4000;
 
 /// A real Kafka with the topics of the tests.
-struct Real {
-    kafka: Kafka,
-    world: World,
+pub(crate) struct Real {
+    pub(crate) kafka: Kafka,
+    pub(crate) world: World,
 }
 
 impl Real {
     /// `change` may alter the topics.
-    async fn start(change: impl Fn(Spec) -> Spec) -> Self {
+    pub(crate) async fn start(change: impl Fn(Spec) -> Spec) -> Self {
         let kafka = Kafka::one().await;
         let config = Config::plain(kafka.bootstrap());
         let names = Names::new("t.");
@@ -68,7 +68,7 @@ impl Real {
     }
 
     /// How many records the lane holds for a reader of committed records, or for one of all.
-    async fn held(&self, isolation: Isolation) -> usize {
+    pub(crate) async fn held(&self, isolation: Isolation) -> usize {
         let (kafka, topic) = (self.world.kafka.clone(), self.world.names.out_replay("crm"));
         let count = move || {
             let options = ReaderOptions { isolation, ..ReaderOptions::default() };
@@ -111,7 +111,7 @@ fn in_order(records: &[Record], partition: i32) -> Vec<String> {
     events.filter(|event| met.insert(event.clone())).collect()
 }
 
-fn replayer_of(kafka: Config, failpoints: &str) -> Replayer {
+pub(crate) fn replayer_of(kafka: Config, failpoints: &str) -> Replayer {
     let nowhere = registry_io::Config::at("http://127.0.0.1:9".to_owned());
     let registry = Registry::new(&nowhere).unwrap();
     let world = dlq_replayer::World { kafka, registry, names: Names::new("t.") };

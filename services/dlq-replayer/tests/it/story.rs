@@ -54,7 +54,7 @@ fn receipt(id: &str) -> Receipt {
 
 async fn write<T: Recorded>(world: &World, topic: String, record: &T, headers: headers::Headers) {
     let schema = world.registry.register(&wire::subject(&topic), T::KIND).await.unwrap();
-    world.put(&topic, wire::encode(record, schema).unwrap().into(), headers).await;
+    world.put(&topic, wire::encode(record, schema).unwrap(), headers).await;
 }
 
 /// Lets an event be accepted, mapped, refused and given up on.

@@ -141,7 +141,7 @@ impl World {
             partition: Some(letter.partition),
             headers: headers_of(&self.names, &delivery, &letter),
             key: Some(letter.event.into()),
-            value: Some(value.into()),
+            value: Some(value),
             timestamp_ms: None,
         }
     }
