@@ -2,11 +2,14 @@
 //!
 //! Everything here blocks; `Replayer` calls it from threads that may.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
 use kafka_io::{
     Config,
-    reader::{Isolation, Range, Reader, ReaderOptions},
+    reader::{BorrowedView, Ended, Isolation, Range, Reader, ReaderOptions},
 };
 use wire::topics::Names;
 
@@ -14,6 +17,9 @@ use crate::{Error, Filter, JobRange};
 
 /// The most one look at the cluster's records may take, where nobody waits for more.
 pub(crate) const LOOK: Duration = Duration::from_secs(20);
+
+/// How long a read that nothing comes of keeps a caller from being asked whether to go on.
+const SLICE: Duration = Duration::from_secs(5);
 
 /// What every read needs.
 #[derive(Debug, Clone)]
@@ -67,6 +73,29 @@ impl Cluster {
 /// Returns what a reader reads of a range, between two offsets.
 pub(crate) fn part(range: &JobRange, from: i64, to: i64) -> Range {
     Range { topic: range.topic.clone(), partition: range.partition, from, to }
+}
+
+/// Reads ranges as a reader does, and asks in between whether to go on, also while nothing comes.
+pub(crate) fn read(
+    reader: &Reader,
+    ranges: &[JobRange],
+    deadline: Instant,
+    go_on: impl Fn() -> bool,
+    mut each: impl FnMut(&BorrowedView<'_>) -> ControlFlow<()>,
+) -> Result<Ended, Error> {
+    let mut left: Vec<Range> = ranges.iter().map(|r| part(r, r.from, r.to)).collect();
+    loop {
+        let slice = deadline.min(Instant::now() + SLICE);
+        match reader.read(&left, slice, &mut each)? {
+            Ended::Deadline { left: rest } if Instant::now() < deadline => {
+                if !go_on() {
+                    return Ok(Ended::Stopped);
+                }
+                left = rest;
+            }
+            ended => return Ok(ended),
+        }
+    }
 }
 
 /// Returns when a look has taken too long.

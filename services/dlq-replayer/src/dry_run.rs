@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 
-use kafka_io::reader::{Ended, Range, Reader};
+use kafka_io::reader::{Ended, Reader};
 
 use crate::{
     Choice, Counts, Error, Filter, Job, JobId, JobRange, LetterId, Status, Wanted,
-    cluster::{Cluster, now_ms, part},
+    cluster::{self, Cluster, now_ms},
     job::IDS_MAX,
     letter::Letter,
     progress::{Meter, Progress},
@@ -42,6 +42,7 @@ pub(crate) fn make(cluster: &Cluster, reader: &Reader, wanted: &Wanted) -> Resul
         status: Status::Unfinished,
         counts: Counts::default(),
         failed: Vec::new(),
+        cut_short: false,
         runner: String::new(),
         updated_ms: now,
         finished_ms: None,
@@ -54,28 +55,31 @@ pub(crate) fn count(
     reader: &Reader,
     job: &Job,
     history: &History,
-    mut told: impl FnMut(&Progress) -> ControlFlow<()>,
+    go_on: impl Fn() -> bool + Copy,
+    told: impl Fn(&Progress),
 ) -> Result<(Counts, Tally), Error> {
     let mut tally = Tally::default();
     let mut scan = Scan::new(job, history);
     let mut meter = Meter::new(&job.ranges);
-    let ranges: Vec<Range> = job.ranges.iter().map(|r| part(r, r.from, r.to)).collect();
     let deadline = std::time::Instant::now() + COUNT;
-    let ended = reader.read(&ranges, deadline, |view| {
+    let ended = cluster::read(reader, &job.ranges, deadline, go_on, |view| {
         let letter = Letter::of(view, &cluster.names);
         match scan.decide(&letter) {
             Decision::Republish | Decision::Quarantine => tally.add(letter.topic, Outcome::DryRun),
-            Decision::Leave | Decision::Double | Decision::ReplayedBefore => {}
+            Decision::Leave | Decision::Double | Decision::ReplayedBefore | Decision::Stray => {}
         }
         match meter.passed(letter.topic, letter.partition, letter.offset + 1) {
-            true => told(&meter.progress(scan.counts)),
+            true => {
+                told(&meter.progress(scan.counts));
+                if go_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            }
             false => ControlFlow::Continue(()),
         }
     })?;
     match ended {
         Ended::Complete => {
             // Who watches sees the end.
-            let _ = told(&meter.complete(scan.counts));
+            told(&meter.complete(scan.counts));
             Ok((scan.counts, tally))
         }
         Ended::Stopped => Err(Error::CutOff("the count")),

@@ -150,9 +150,12 @@ pub struct Job {
     pub origins: Vec<LetterId>,
     pub status: Status,
     pub counts: Counts,
-    /// Letters that were not put through, at most a hundred of them.
+    /// Letters that were not put through, of those that have a lane.
     #[serde(default)]
     pub failed: Vec<LetterId>,
+    /// So many letters failed that the job ended early: its ranges are what it has passed.
+    #[serde(default)]
+    pub cut_short: bool,
     /// Who runs it, and when it was last heard of.
     pub runner: String,
     pub updated_ms: i64,
@@ -221,6 +224,7 @@ pub(crate) mod tests {
             status: Status::Unfinished,
             counts: Counts::default(),
             failed: vec![],
+            cut_short: false,
             runner: "a".into(),
             updated_ms: 1_000,
             finished_ms: None,

@@ -1,6 +1,10 @@
 //! The jobs this process runs: those asked for here, and those found silent.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chassis::Process;
 use parking_lot::Mutex;
@@ -19,6 +23,8 @@ const RUNNING_MAX: usize = 2;
 const WAITING_MAX: usize = 64;
 /// How often the jobs are looked at while the cluster does not answer.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long a job that failed is left alone.
+const REST: Duration = Duration::from_secs(60);
 /// The condition of the readiness that speaks of Kafka.
 pub(crate) const KAFKA: &str = "kafka";
 
@@ -36,7 +42,10 @@ pub(crate) struct Keeper {
     silent: Duration,
     asked: mpsc::Receiver<JobId>,
     waiting: Vec<JobId>,
-    running: JoinSet<JobId>,
+    /// With whether each has failed.
+    running: JoinSet<(JobId, bool)>,
+    /// When each job that failed is tried again.
+    resting: HashMap<JobId, Instant>,
     progress: Arc<Mutex<BTreeMap<JobId, Progress>>>,
     stop: CancellationToken,
 }
@@ -65,8 +74,8 @@ pub(crate) fn keeper(
     let (sender, asked) = mpsc::channel(WAITING_MAX);
     let progress = Arc::new(Mutex::new(BTreeMap::new()));
     let jobs = Jobs { asked: sender, progress: progress.clone() };
-    let (waiting, running) = (Vec::new(), JoinSet::new());
-    (jobs, Keeper { replayer, series, silent, asked, waiting, running, progress, stop })
+    let (waiting, running, resting) = (Vec::new(), JoinSet::new(), HashMap::new());
+    (jobs, Keeper { replayer, series, silent, asked, waiting, running, resting, progress, stop })
 }
 
 impl Keeper {
@@ -103,7 +112,10 @@ impl Keeper {
         let now = now_ms();
         let silent = jobs.into_iter().filter(|job: &Job| job.is_abandoned(now, silent_ms));
         for job in silent {
-            if !self.waiting.contains(&job.id) && !self.progress.lock().contains_key(&job.id) {
+            let known = self.waiting.contains(&job.id)
+                || self.progress.lock().contains_key(&job.id)
+                || self.resting.get(&job.id).is_some_and(|until| *until > Instant::now());
+            if !known {
                 tracing::info!(replay_job_id = %job.id, "goes on with a silent replay job");
                 self.waiting.push(job.id);
             }
@@ -118,15 +130,21 @@ impl Keeper {
             let (replayer, series) = (self.replayer.clone(), self.series.clone());
             let (progress, stop) = (self.progress.clone(), self.stop.clone());
             self.running.spawn(async move {
-                run(&replayer, &series, &id, progress, stop).await;
-                id
+                let failed = run(&replayer, &series, &id, progress, stop).await;
+                (id, failed)
             });
         }
     }
 
-    fn ended(&mut self, id: Option<JobId>) {
-        match id {
-            Some(id) => drop(self.progress.lock().remove(&id)),
+    fn ended(&mut self, ended: Option<(JobId, bool)>) {
+        self.resting.retain(|_, until| *until > Instant::now());
+        match ended {
+            Some((id, failed)) => {
+                self.progress.lock().remove(&id);
+                if failed {
+                    self.resting.insert(id, Instant::now() + REST);
+                }
+            }
             // It panicked, and the log has said so: whose it was is found silent again.
             None if self.running.is_empty() => self.progress.lock().clear(),
             None => {}
@@ -134,13 +152,14 @@ impl Keeper {
     }
 }
 
+/// Runs a job; says whether it failed for a reason that does not pass by itself.
 async fn run(
     replayer: &Replayer,
     series: &Series,
     id: &JobId,
     progress: Arc<Mutex<BTreeMap<JobId, Progress>>>,
     stop: CancellationToken,
-) {
+) -> bool {
     let ended = async {
         let job = replayer.job(id).await?;
         let running = series.running(&job);
@@ -161,10 +180,12 @@ async fn run(
                 failed = counts.failed,
                 "replay job done"
             );
+            false
         }
-        Ok(Ended::Stopped | Ended::TakenOver) => {}
+        Ok(Ended::Stopped | Ended::TakenOver) => false,
         Err(error) => {
             tracing::error!(replay_job_id = %id, error.message = %error, "replay job failed");
+            true
         }
     }
 }

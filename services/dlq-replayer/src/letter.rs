@@ -37,6 +37,8 @@ pub(crate) struct Letter<'a> {
     pub(crate) route: &'a str,
     pub(crate) destination: &'a str,
     pub(crate) replay_count: u32,
+    /// Nobody reads what it is: there is no lane it could be put into.
+    pub(crate) is_stray: bool,
 }
 
 /// What a list shows of a dead letter.
@@ -153,6 +155,7 @@ impl<'a> Letter<'a> {
 
     /// Fills in what the topic says where the record's headers are silent.
     fn complete(&mut self, names: &Names) {
+        self.is_stray = self.consumer(names).is_none();
         if let Some(TopicKind::DeadLetters { service, stream }) = names.parse(self.topic) {
             let said = if service == "deliver" { &mut self.destination } else { &mut self.source };
             if said.is_empty() {
@@ -163,19 +166,34 @@ impl<'a> Letter<'a> {
 
     /// Returns the topic it is replayed into: the lane of the consumer that gave up on it.
     pub(crate) fn lane(&self, names: &Names) -> Option<String> {
+        match self.consumer(names)? {
+            Consumer::Deliver(destination) => Some(names.out_replay(destination)),
+            Consumer::Transform(source) => Some(names.raw_replay(source)),
+        }
+    }
+
+    fn consumer(&self, names: &Names) -> Option<Consumer<'a>> {
         match names.parse(self.topic)? {
             // A letter in quarantine came from a dead-letter topic, which knows the consumer.
-            TopicKind::Quarantine => lane_of(names, self.origin_topic),
-            _ => lane_of(names, self.topic),
+            TopicKind::Quarantine => consumer_of(names, self.origin_topic),
+            _ => consumer_of(names, self.topic),
         }
     }
 }
 
-/// Returns the lane of the consumer whose dead letters a topic holds.
-fn lane_of(names: &Names, topic: &str) -> Option<String> {
+/// Who gave up on a letter.
+enum Consumer<'a> {
+    Deliver(&'a str),
+    Transform(&'a str),
+}
+
+/// Returns the consumer whose dead letters a topic holds.
+fn consumer_of<'a>(names: &Names, topic: &'a str) -> Option<Consumer<'a>> {
     match names.parse(topic)? {
-        TopicKind::DeadLetters { service: "deliver", stream } => Some(names.out_replay(stream)),
-        TopicKind::DeadLetters { service: "transform", stream } => Some(names.raw_replay(stream)),
+        TopicKind::DeadLetters { service: "deliver", stream } => Some(Consumer::Deliver(stream)),
+        TopicKind::DeadLetters { service: "transform", stream } => {
+            Some(Consumer::Transform(stream))
+        }
         _ => None,
     }
 }

@@ -1,7 +1,5 @@
 //! What commands and the API call: each question on a thread that may block.
 
-use std::ops::ControlFlow;
-
 use chassis::{Hook, Process, Tracer};
 use registry_io::Registry;
 use tokio_util::sync::CancellationToken;
@@ -97,10 +95,7 @@ impl Replayer {
             let reader = cluster.reader()?;
             let history = History::new(state::jobs(&cluster, &reader)?);
             let job = dry_run::make(&cluster, &reader, &wanted)?;
-            dry_run::count(&cluster, &reader, &job, &history, |progress| {
-                told(progress);
-                if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })
+            dry_run::count(&cluster, &reader, &job, &history, || !stop.is_cancelled(), told)
         })
         .await?;
         if let Some(series) = &self.series {

@@ -64,6 +64,12 @@ pub(super) struct Lessons {
     one_at_a_time: bool,
 }
 
+impl Lessons {
+    fn known(&self) -> (usize, bool) {
+        (self.refused.len(), self.one_at_a_time)
+    }
+}
+
 impl Runner {
     /// Runs a job to its end; failures that may pass are waited out.
     ///
@@ -73,6 +79,7 @@ impl Runner {
         let mut lessons = Lessons::default();
         let mut wait = BACKOFF.0;
         loop {
+            let known = lessons.known();
             let error = match self.attempt(id, &mut lessons, &mut told) {
                 Err(error @ (Error::Write(_) | Error::Read(_) | Error::TooSlow(_))) => error,
                 ended => return ended,
@@ -83,7 +90,12 @@ impl Runner {
             if is_fenced(&error) && self.has_successor(id) {
                 return Ok(Ended::TakenOver);
             }
-            tracing::warn!(job = %id, %error, wait_ms = wait.as_millis(), "replay waits");
+            if lessons.known() != known {
+                // Not the cluster is at fault but a record, and that is known now.
+                wait = BACKOFF.0;
+                continue;
+            }
+            tracing::warn!(replay_job_id = %id, error.message = %error, wait_ms = wait.as_millis(), "replay waits");
             told(&waiting(&error));
             self.pause(wait);
             wait = (wait * 2).min(BACKOFF.1);
@@ -98,7 +110,7 @@ impl Runner {
     ) -> Result<Ended, Error> {
         let reader = self.cluster.reader_of(&id.group())?;
         // Whatever a runner of this job left open is ended first; others' are waited for.
-        let producer = attempt::producer(&self.cluster, id)?;
+        let producer = attempt::producer(&self.cluster, id, || !self.stop.is_cancelled())?;
         if !state::settle(&self.cluster, &reader, || !self.stop.is_cancelled())? {
             return Ok(Ended::Stopped);
         }

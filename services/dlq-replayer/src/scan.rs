@@ -17,6 +17,8 @@ pub(crate) enum Decision {
     Double,
     /// An earlier job has put it through.
     ReplayedBefore,
+    /// Nobody reads what it is.
+    Stray,
     /// It was replayed too often.
     Quarantine,
     Republish,
@@ -53,6 +55,9 @@ impl History {
     /// Returns the last job that has put a letter through, or will: an unfinished one is finished
     /// by whoever finds it.
     pub(crate) fn replayed_by(&self, letter: &Letter<'_>) -> Option<&JobId> {
+        if letter.is_stray {
+            return None;
+        }
         let about = self.places.get(letter.topic)?.get(&letter.partition)?;
         let covers = |job: &&Job| {
             job.range(letter.topic, letter.partition).contains(&letter.offset)
@@ -86,6 +91,7 @@ impl<'a> Scan<'a> {
             Decision::Leave => {}
             Decision::Double => counts.doubles += 1,
             Decision::ReplayedBefore => counts.replayed_before += 1,
+            Decision::Stray => counts.failed += 1,
             Decision::Quarantine => counts.quarantined += 1,
             Decision::Republish => counts.republished += 1,
         }
@@ -100,7 +106,9 @@ impl<'a> Scan<'a> {
         match decision {
             Decision::Republish => self.counts.republished -= 1,
             Decision::Quarantine => self.counts.quarantined -= 1,
-            Decision::Leave | Decision::Double | Decision::ReplayedBefore => return,
+            Decision::Leave | Decision::Double | Decision::ReplayedBefore | Decision::Stray => {
+                return;
+            }
         }
         self.counts.failed += 1;
     }
@@ -115,6 +123,7 @@ impl<'a> Scan<'a> {
             () if !wanted => Decision::Leave,
             () if double => Decision::Double,
             () if before && !self.job.again => Decision::ReplayedBefore,
+            () if letter.is_stray => Decision::Stray,
             () if letter.replay_count >= self.job.replays_max => Decision::Quarantine,
             () => Decision::Republish,
         }
@@ -196,6 +205,17 @@ mod tests {
         assert_eq!(history.replayed_by(&letter(0, 7)), Some(&first.id));
         assert_eq!(history.replayed_by(&letter(1, 8)), None);
         assert_eq!(history.replayed_by(&letter(9, 9)), None);
+    }
+
+    #[test]
+    fn a_letter_that_nobody_reads_has_failed_and_was_never_replayed() {
+        let job = job(1, all(), 9);
+        let stray = Letter { is_stray: true, ..letter(0, 7) };
+        let mut scan = Scan::new(&job, &History::default());
+        assert_eq!(scan.decide(&stray), Decision::Stray);
+        let counts = Counts { scanned: 1, chosen: 1, failed: 1, ..Counts::default() };
+        assert_eq!(scan.counts, counts);
+        assert_eq!(History::new(vec![job.clone()]).replayed_by(&stray), None);
     }
 
     #[test]

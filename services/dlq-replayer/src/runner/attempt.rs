@@ -8,13 +8,13 @@ use std::{
 
 use kafka_io::{
     Class, NextOffset, Outgoing, TransactionError, TransactionalOptions, TransactionalProducer,
-    reader::{BorrowedView, Ended as ReadEnded, Range, Reader},
+    reader::{BorrowedView, Ended as ReadEnded, Reader},
 };
 
 use super::{Ended, Lessons, Runner, lanes::Lanes, outgoing, spans::Spans};
 use crate::{
     Error, Job, JobId, LetterId, Progress, Status,
-    cluster::{Cluster, now_ms, part},
+    cluster::{self, Cluster, now_ms},
     letter::Letter,
     progress::Meter,
     scan::{Decision, History, Scan},
@@ -34,6 +34,8 @@ const PASSED_MAX: usize = 50_000;
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// The most one call to the brokers may take.
 const CALL: Duration = Duration::from_secs(20);
+/// After so long a start is asked whether to go on.
+const INIT: Duration = Duration::from_secs(5);
 /// How long the broker keeps the transaction of a runner that died, unless another goes on with it;
 /// until then readers wait at it.
 const TRANSACTION: Duration = Duration::from_secs(30);
@@ -41,8 +43,9 @@ const TRANSACTION: Duration = Duration::from_secs(30);
 const RECORD_BYTES_MAX: usize = (25 * 1024 + 256) * 1024;
 /// The most one go may take; a job that takes longer goes on in the next.
 const GO: Duration = Duration::from_secs(24 * 3600);
-/// The most failed letters a job's record names.
-const FAILED_MAX: usize = 100;
+/// The most failed letters a job's record names: with as many, something else is wrong, and the job
+/// ends. One that is not named would count as replayed.
+const FAILED_MAX: usize = 1000;
 
 type Place = (String, i32);
 
@@ -51,7 +54,7 @@ pub(super) struct Attempt<'a> {
     reader: &'a Reader,
     job: Job,
     out: Out,
-    /// The next offset of each partition: as committed when this go began, then as passed.
+    /// The next offset of each partition, as committed, and as passed since.
     done: HashMap<Place, i64>,
     next: BTreeMap<Place, i64>,
     lanes: Lanes,
@@ -68,6 +71,8 @@ struct Out {
     passed: usize,
     since: Instant,
     heartbeat: Instant,
+    /// The job's record must be written with the position: it names a failed letter.
+    is_job_changed: bool,
     /// What this go has decided since the last commit.
     tally: Tally,
 }
@@ -83,6 +88,7 @@ impl Out {
             passed: 0,
             since: now,
             heartbeat: now,
+            is_job_changed: false,
             tally: Tally::default(),
         }
     }
@@ -90,7 +96,7 @@ impl Out {
 
 /// Records a new job and that somebody wants it, in one transaction.
 pub(crate) fn record_start(cluster: &Cluster, job: &Job) -> Result<(), Error> {
-    let mut producer = producer(cluster, &job.id)?;
+    let mut producer = producer(cluster, &job.id, || true)?;
     producer.begin()?;
     producer.send(&state::kept(&cluster.names, job), CALL)?;
     producer.send(&state::audited(&cluster.names, job, Happened::ReplayStarted), CALL)?;
@@ -100,7 +106,14 @@ pub(crate) fn record_start(cluster: &Cluster, job: &Job) -> Result<(), Error> {
 }
 
 /// Makes the job's producer; whatever another runner had open is ended with it.
-pub(super) fn producer(cluster: &Cluster, id: &JobId) -> Result<TransactionalProducer, Error> {
+///
+/// # Errors
+/// Where the cluster does not answer in time, or `go_on` ends it.
+pub(super) fn producer(
+    cluster: &Cluster,
+    id: &JobId,
+    go_on: impl Fn() -> bool,
+) -> Result<TransactionalProducer, Error> {
     let options = TransactionalOptions {
         transaction_timeout: TRANSACTION,
         message_timeout: CALL,
@@ -110,8 +123,9 @@ pub(super) fn producer(cluster: &Cluster, id: &JobId) -> Result<TransactionalPro
     let producer = TransactionalProducer::new(&cluster.kafka, &options)?;
     let deadline = Instant::now() + CALL;
     loop {
-        match producer.init(Duration::from_secs(10)) {
-            Err(error) if error.class == Class::Retriable && Instant::now() < deadline => {}
+        match producer.init(INIT) {
+            Err(error)
+                if error.class == Class::Retriable && Instant::now() < deadline && go_on() => {}
             done => return done.map(|()| producer).map_err(Error::from),
         }
     }
@@ -154,10 +168,10 @@ impl<'a> Attempt<'a> {
         let job = self.job.clone();
         let mut scan = Scan::new(&job, history);
         let mut meter = Meter::new(&job.ranges);
-        let ranges: Vec<Range> = job.ranges.iter().map(|r| part(r, r.from, r.to)).collect();
         let mut failed = None;
-        let reader = self.reader;
-        let ended = reader.read(&ranges, Instant::now() + GO, |view| {
+        let (reader, stop) = (self.reader, &self.runner.stop);
+        let go_on = || !stop.is_cancelled();
+        let ended = cluster::read(reader, &job.ranges, Instant::now() + GO, go_on, |view| {
             match self.take(view, &mut scan, lessons) {
                 Ok(()) => {}
                 Err(error) => {
@@ -168,9 +182,9 @@ impl<'a> Attempt<'a> {
             if meter.passed(view.topic(), view.partition(), view.offset() + 1) {
                 told(&meter.progress(scan.counts));
             }
-            match self.runner.stop.is_cancelled() {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
+            match go_on() && !self.has_failed_too_often() {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
             }
         })?;
         if let Some(error) = failed {
@@ -182,12 +196,31 @@ impl<'a> Attempt<'a> {
                 told(&meter.complete(scan.counts));
                 Ok(Ended::Done(Box::new(job)))
             }
+            ReadEnded::Stopped if self.has_failed_too_often() => {
+                self.cut_short();
+                Ok(Ended::Done(Box::new(self.finish(&scan, lessons)?)))
+            }
             ReadEnded::Stopped => self.commit(&scan, lessons).map(|()| Ended::Stopped),
             ReadEnded::Deadline { .. } => {
                 self.commit(&scan, lessons)?;
                 Err(Error::TooSlow("replay the dead letters"))
             }
         }
+    }
+
+    fn has_failed_too_often(&self) -> bool {
+        self.job.failed.len() >= FAILED_MAX
+    }
+
+    /// Takes out of the job what it has not passed, so that a later one finds it.
+    fn cut_short(&mut self) {
+        for range in &mut self.job.ranges {
+            let place = (range.topic.clone(), range.partition);
+            let passed = self.next.get(&place).or_else(|| self.done.get(&place));
+            range.to = passed.copied().unwrap_or(range.from);
+        }
+        self.job.ranges.retain(|range| range.from < range.to);
+        self.job.cut_short = true;
     }
 
     /// Writes this runner's name to the job, so that nobody takes it for abandoned, and where it
@@ -216,6 +249,9 @@ impl<'a> Attempt<'a> {
             *partition == letter.partition && topic == letter.topic
         });
         if place.is_some_and(|(_, done)| letter.offset < *done) {
+            if self.job.has_failed(&letter) {
+                scan.failed(decision);
+            }
             return Ok(());
         }
         match decision {
@@ -225,6 +261,7 @@ impl<'a> Attempt<'a> {
             Decision::Double | Decision::ReplayedBefore => {
                 self.out.tally.add(letter.topic, Outcome::Skipped);
             }
+            Decision::Stray => self.out.tally.add(letter.topic, Outcome::Failed),
             Decision::Leave => {}
         }
         self.pass(&letter);
@@ -245,8 +282,9 @@ impl<'a> Attempt<'a> {
         else {
             scan.failed(decision);
             self.out.tally.add(letter.topic, Outcome::Failed);
-            if self.job.failed.len() < FAILED_MAX && !self.job.failed.contains(&id) {
+            if !self.job.failed.contains(&id) {
                 self.job.failed.push(id);
+                self.out.is_job_changed = true;
             }
             return Ok(());
         };
@@ -314,7 +352,7 @@ impl<'a> Attempt<'a> {
     fn commit(&mut self, scan: &Scan<'_>, lessons: &mut Lessons) -> Result<(), Error> {
         self.job.counts = scan.counts;
         self.begin()?;
-        if self.out.heartbeat.elapsed() >= HEARTBEAT {
+        if self.out.is_job_changed || self.out.heartbeat.elapsed() >= HEARTBEAT {
             self.send_job()?;
         }
         let flushed = self.out.producer.flush_and_await(CALL);
@@ -344,6 +382,7 @@ impl<'a> Attempt<'a> {
         self.job.updated_ms = now_ms();
         self.out.producer.send(&state::kept(&self.runner.cluster.names, &self.job), CALL)?;
         self.out.heartbeat = Instant::now();
+        self.out.is_job_changed = false;
         Ok(())
     }
 
@@ -361,7 +400,7 @@ impl<'a> Attempt<'a> {
         if let Some(series) = &self.runner.series {
             series.replayed(&mut self.out.tally);
         }
-        self.next.clear();
+        self.done.extend(std::mem::take(&mut self.next));
         let out = &mut self.out;
         (out.open, out.bytes, out.passed) = (false, 0, 0);
         out.sent.clear();

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Counts, Error, JobRange,
-    cluster::{Cluster, part},
+    cluster::{self, Cluster},
     progress::Meter,
 };
 
@@ -46,8 +46,9 @@ pub(super) fn scan(
     let ranges = ranges(cluster, &reader, query)?;
     let mut meter = Meter::new(&ranges);
     let mut found = Found { records: Vec::new(), complete: true, names: cluster.names.clone() };
-    let parts: Vec<_> = ranges.iter().map(|range| part(range, range.from, range.to)).collect();
-    let ended = reader.read(&parts, Instant::now() + SEARCH, |view| {
+    let deadline = Instant::now() + SEARCH;
+    let go_on = || !stop.is_cancelled();
+    let ended = cluster::read(&reader, &ranges, deadline, go_on, |view| {
         let at = view.timestamp_ms();
         let in_time = at >= query.since_ms && query.until_ms.is_none_or(|until| at < until);
         if in_time {
@@ -64,7 +65,7 @@ pub(super) fn scan(
             found.complete = false;
             return ControlFlow::Break(());
         }
-        if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if go_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     if stop.is_cancelled() {
         return Err(Error::CutOff("the search"));

@@ -4,7 +4,7 @@ use dlq_replayer::{Choice, Ended, Error, Filter, PageOrder, Status};
 use tokio_util::sync::CancellationToken;
 use wire::headers;
 
-use crate::world::{Letter, World, all, counts, list, replay, text, wanted};
+use crate::world::{AMPLE, Letter, World, all, counts, list, replay, text, wanted};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_letter_goes_into_its_lane_once_as_it_was() {
@@ -127,4 +127,44 @@ async fn a_stopped_job_goes_on_where_it_stopped() {
     lane.sort();
     lane.dedup();
     assert_eq!((lane.len(), world.lane().await.len()), (2500, 2500));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_which_too_much_fails_ends_and_claims_no_more_than_it_passed() {
+    let world = World::embedded().await;
+    let home = (headers::DLQ_SOURCE_TOPIC.to_owned(), "t.dlq.deliver.gone".into());
+    let quarantine = world.names.quarantine();
+    let puts = (0..1005).map(|_| world.put(&quarantine, "x".into(), vec![home.clone()]));
+    futures::future::join_all(puts).await;
+    let replayer = world.replayer();
+    let filter = Filter { topics: vec![quarantine], ..Filter::default() };
+    let job = replay(&replayer, wanted(Choice::Filter(filter.clone()))).await;
+    assert_eq!((job.counts.failed, job.cut_short, job.ranges[0].to), (1000, true, 1000));
+    let rest = replayer.dry_run(wanted(Choice::Filter(filter)), |_| {}).await.unwrap();
+    assert_eq!((rest.chosen, rest.replayed_before), (1005, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_stops_while_the_cluster_is_away() {
+    let world = World::embedded().await;
+    world.write((0..3).map(Letter::new)).await;
+    let replayer = world.replayer();
+    let job = replayer.start(all()).await.unwrap();
+    world.broker.as_ref().unwrap().down().unwrap();
+    let stop = CancellationToken::new();
+    let (told, mut waits) = tokio::sync::mpsc::unbounded_channel();
+    let (id, runner, token) = (job.id.clone(), replayer.clone(), stop.clone());
+    let running = tokio::spawn(async move {
+        let told = move |progress: &dlq_replayer::Progress| {
+            let _ = told.send(progress.waiting.clone());
+        };
+        runner.run_job(&id, token, told).await
+    });
+    assert!(waits.recv().await.unwrap().is_some_and(|why| !why.is_empty()));
+    stop.cancel();
+    let ended = tokio::time::timeout(AMPLE, running).await.unwrap().unwrap().unwrap();
+    assert_eq!(ended, Ended::Stopped);
+    world.broker.as_ref().unwrap().up().unwrap();
+    let ended = replayer.run_job(&job.id, CancellationToken::new(), |_| {}).await.unwrap();
+    assert!(matches!(ended, Ended::Done(job) if job.counts.republished == 3));
 }

@@ -31,7 +31,7 @@ const PARTITIONS: i32 = 2;
 /// A cluster, embedded or real, with the topics of a destination `crm` and a source `shop`.
 pub(crate) struct World {
     /// Ends with the world.
-    pub(crate) _broker: Option<Arc<Broker>>,
+    pub(crate) broker: Option<Arc<Broker>>,
     pub(crate) kafka: kafka_io::Config,
     pub(crate) names: Names,
     pub(crate) registry: Registry,
@@ -101,7 +101,7 @@ impl World {
         let producer =
             Producer::open(&kafka, ProducerOptions::default(), &Metrics::default()).unwrap();
         let _registry_runs = stop.drop_guard();
-        Self { _broker: broker, kafka, names, registry, producer, schema, _registry_runs }
+        Self { broker, kafka, names, registry, producer, schema, _registry_runs }
     }
 
     pub(crate) fn replayer(&self) -> Replayer {
