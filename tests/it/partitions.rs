@@ -9,11 +9,10 @@ use testkit::{get, wait};
 use crate::{
     SOON,
     events::orders,
-    system::{DELIVER_GROUP, Service, Setup, System, TRANSFORM_GROUP},
+    system::{DELIVER_GROUP, PARTITIONS, Service, Setup, System, TRANSFORM_GROUP},
 };
 
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
-const PARTITIONS: i32 = 6;
 const MORE_PARTITIONS: i32 = 9;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,12 +51,10 @@ async fn records_deleted_unread_are_counted(system: &mut System) {
     system.world.await_committed(TRANSFORM_GROUP, "raw.orders").await;
     system.world.kafka.delete_records("out.app", MORE_PARTITIONS).await;
     system.of(Service::Deliver).restart();
-    let admin = system.world.admin(Service::Deliver, 0);
+    let (world, admin) = (&system.world, system.world.admin(Service::Deliver, 0));
     wait::until_some("the lost records to be counted", SOON, || async {
-        let text = get(admin, "/metrics", SOON).await.ok()?.text();
-        let lines = text.lines().filter(|line| line.starts_with("millrace_records_lost_total"));
-        let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-        (counts.sum::<f64>() >= 40.0).then_some(())
+        let lost = world.metric(Service::Deliver, "millrace_records_lost_total").await?;
+        (lost >= 40.0).then_some(())
     })
     .await;
     let unready = get(admin, "/readyz", SOON).await.expect("the admin port answers");

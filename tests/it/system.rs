@@ -21,7 +21,7 @@ use crate::{
 pub(crate) const TRANSFORM_GROUP: &str = "millrace-transform";
 pub(crate) const DELIVER_GROUP: &str = "millrace-deliver";
 
-const PARTITIONS: i32 = 6;
+pub(crate) const PARTITIONS: i32 = 6;
 
 /// The header the mappings put the event's id into, and the one with its ordering key.
 pub(crate) const EVENT: &str = "x-event";
@@ -241,6 +241,13 @@ resume_after = "5s"
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.site.path().join(name)
+    }
+
+    /// The sum of a metric's values at the first instance, if it answers.
+    pub(crate) async fn metric(&self, service: Service, name: &str) -> Option<f64> {
+        let text = testkit::get(self.admin(service, 0), "/metrics", SOON).await.ok()?.text();
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        Some(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
     /// Sends one event and gives the answer.

@@ -11,6 +11,7 @@ mod native;
 mod owned;
 mod start;
 mod status;
+mod subscription;
 mod unowned;
 mod wake;
 mod watchdog;
@@ -34,6 +35,7 @@ pub(crate) use context::GroupContext;
 use context::Rebalance;
 use owned::{Owned, Owners};
 pub use status::{GroupOptions, Hook, Loss, Partition, Status};
+use unowned::Unowned;
 pub(crate) use wake::Wake;
 use watchdog::Watchdog;
 
@@ -97,7 +99,7 @@ pub(crate) struct Group {
     wake: Arc<Wake>,
     watchdog: Watchdog,
     swept: Instant,
-    unowned_unknown: bool,
+    unowned: Unowned,
     broken: Option<GroupError>,
 }
 
@@ -131,27 +133,12 @@ impl Group {
             wake,
             watchdog: Watchdog::new(options.stall_after),
             swept: Instant::now(),
-            unowned_unknown: unowned::are_possible(config, options),
+            unowned: Unowned::new(config, options),
             broken: None,
         };
         group.status.send_modify(|status| status.joined = false);
         group.subscribe()?;
         Ok(group)
-    }
-
-    /// Reads these topics from now on.
-    pub(crate) fn set_topics(&mut self, topics: Vec<String>) -> Result<(), GroupError> {
-        self.options.topics = topics;
-        self.subscribe()
-    }
-
-    fn subscribe(&self) -> Result<(), GroupError> {
-        let topics: Vec<&str> = self.options.topics.iter().map(String::as_str).collect();
-        if topics.is_empty() {
-            self.consumer.unsubscribe();
-            return Ok(());
-        }
-        self.consumer.subscribe(&topics).map_err(|why| GroupError::new("subscribe to topics", why))
     }
 
     /// Returns the native consumer, for slots that write offsets in transactions.
@@ -192,6 +179,7 @@ impl Group {
         if let Some(why) = self.broken.clone() {
             return Event::Broken(why);
         }
+        self.look_for_unowned();
         // A bounded number at once, so that lanes are served even in a storm of events.
         for _ in 0..100 {
             let Some(polled) = self.consumer.poll(Duration::ZERO) else { break };

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     SOON,
-    system::{Service, Setup, System, World},
+    events::sources,
+    system::{PARTITIONS, Service, Setup, System, World},
 };
 
 const FAILPOINTS: &str = "MILLRACE_FAILPOINTS";
@@ -40,17 +41,20 @@ pub(super) async fn of_service(service: Service, points: &[&str], extent: Extent
     stop(&mut system, service).await;
     system.of(service).restart_with(&[(FAILPOINTS, &armed(0))]);
     for round in 0..rounds {
-        let second = challenger(&mut system, service, point(round), round).await;
+        let second = challenger(&mut system, service, point(round)).await;
         let status = system.of(service).wait_exit(SOON).await;
         assert_eq!(status.signal(), Some(KILLED), "{} ended by itself: {status}", service.name());
         let from_ms = now_ms(&system.world);
-        if service == Service::Deliver {
-            tally.doubled_allowed += taken_not_committed(&system.world).await;
-        }
+        let again = match service {
+            Service::Deliver => taken_not_committed(&system.world).await,
+            Service::Ingest | Service::Transform | Service::DlqReplayer => 0,
+        };
+        tally.doubled_allowed += again;
         tally.accepted_at.push(traffic.accepted());
         system.of(service).restart_with(&[(FAILPOINTS, &armed(round + 1))]);
         let down = Down { from_ms, to_ms: now_ms(&system.world) };
-        eprintln!("{}: down from {} to {} ms", point(round), down.from_ms, down.to_ms);
+        let Down { from_ms, to_ms } = down;
+        eprintln!("{}: down from {from_ms} to {to_ms} ms, {again} may come again", point(round));
         tally.down.push(down);
         if let Some(mut second) = second {
             system.of(service).wait_ready(SOON).await;
@@ -122,19 +126,32 @@ fn is_revoke(point: &str) -> bool {
 }
 
 /// A second instance, which makes the first give partitions away, where that is the point. The group
-/// remembers an instance for a while after its end: the next one has another name.
+/// remembers the last one for a while after its end; only then has the first all to give.
 async fn challenger(
     system: &mut System,
     service: Service,
     point: &str,
-    round: usize,
 ) -> Option<testkit::Spawned> {
     if !is_revoke(point) {
         return None;
     }
     system.of(service).wait_ready(SOON).await;
-    let instance = 1 + round / 3 % 3;
-    Some(system.world.spawn(service, instance as u16))
+    let (world, all) = (&system.world, partitions_of(service));
+    wait::until_some("the first instance to own all partitions", SOON, || async {
+        let owned = world.metric(service, "millrace_consumer_assigned_partitions").await?;
+        (owned as i32 == all).then_some(())
+    })
+    .await;
+    Some(system.world.spawn(service, 1))
+}
+
+/// How many partitions a service reads, with those for replays.
+fn partitions_of(service: Service) -> i32 {
+    match service {
+        Service::Transform => 2 * PARTITIONS * sources().len() as i32,
+        Service::Deliver => 2 * PARTITIONS,
+        Service::Ingest | Service::DlqReplayer => 0,
+    }
 }
 
 async fn stop(system: &mut System, service: Service) {

@@ -53,7 +53,6 @@ impl Group {
     /// Reads the statistics: lag, positions past the end of a transaction, and whether everything that waits moves.
     pub(super) fn look(&mut self, statistics: &Statistics) {
         self.check_problem(statistics);
-        self.look_for_unowned();
         let now = Instant::now();
         let mut ahead = Vec::new();
         for owned in self.owners.iter_mut() {
