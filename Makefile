@@ -6,7 +6,7 @@ SHELL := bash
 export PATH := $(CURDIR)/.cache/tools/bin:$(PATH)
 MILLRACE := target/debug/millrace
 
-.PHONY: help demo dev up down test check docs-check fmt bench chaos clean
+.PHONY: help demo dev up down test check deploy-check docs-check fmt bench chaos clean
 
 help: ## says what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -34,6 +34,11 @@ check: ## the quick part: format, house, licences, lints
 	cargo xtask house
 	cargo deny --log-level error --offline check licenses bans sources
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+deploy-check: build ## checks the chart, and what `make up` and its dashboard promise, on parts that begin empty
+	@.ci/setup test
+	@deploy/checks/helm.sh
+	@deploy/checks/local.sh
 
 docs-check: build ## checks the docs against the code: links, commands, metrics, defaults
 	@docs/check

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Renders the Helm chart with the fewest and with all options, lints it, and validates what comes out
-# against the schemas of Kubernetes 1.29, 1.34 and 1.37. Needs Go and Python; installs nothing in a cluster.
+# Renders the Helm chart with the fewest and with all options, lints it, validates what comes out against the schemas of
+# Kubernetes 1.29, 1.34 and 1.37, and has the executable read the configuration and the catalog in it, as a pod would.
+# Needs Go, Python and `cargo build`; installs nothing in a cluster.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -10,6 +11,8 @@ mkdir -p "$tools/bin"
 tools=$(cd "$tools" && pwd)
 helm_version=v3.22.0
 validate_version=1.37.0
+millrace=${MILLRACE_BIN:-$here/../../target/debug/millrace}
+unset MILLRACE_BIN # the executable knows its own variables only
 
 fail() { printf 'helm: %s\n' "$*" >&2; exit 1; }
 
@@ -42,6 +45,36 @@ validate() { # FILE
   done
 }
 
+# The configuration as the pods mount it, with stand-ins for the secrets. Its own sections are read by the executable
+# alone, which refuses what it does not know.
+config() { # SETTING...
+  render r1 "$@" -s templates/configmap.yaml |
+    awk '/^  millrace.toml:/ {inside = 1; next} /^[^ ]/ {inside = 0} inside' | sed "s|^    ||; s|/run/secrets|$work/secrets|" >"$work/millrace.toml"
+  "$millrace" --config "$work/millrace.toml" config >"$work/config.txt" 2>&1
+}
+stand_in() { mkdir -p "$work/secrets/$(dirname "$1")" && printf '%s' "${2:-x}" >"$work/secrets/$1"; }
+stand_in_secrets() {
+  stand_in kafka-sasl/password && stand_in registry/password && stand_in dlq-token/token
+  mkdir -p "$work/secrets/kafka-client" "$work/secrets/kafka-ca"
+  openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=stand-in -keyout "$work/secrets/kafka-client/tls.key" \
+    -out "$work/secrets/kafka-client/tls.crt" 2>/dev/null
+  cp "$work/secrets/kafka-client/tls.crt" "$work/secrets/kafka-ca/ca.crt"
+}
+reads() { # SETTING...
+  config "$@" || { cat "$work/config.txt" >&2; fail "the executable refuses the chart's configuration"; }
+  passed=$((passed + 1))
+}
+
+# Kubernetes mounts a ConfigMap as links into a folder that is replaced as a whole.
+catalog() {
+  local mounted=$work/catalog data=..2026_01_01
+  mkdir -p "$mounted/$data/mappings" && cp -R "$here/../../examples/." "$mounted/$data"
+  ln -s "$data" "$mounted/..data"
+  (cd "$mounted" && for name in catalog.yaml mappings secrets; do ln -s "..data/$name" "$name"; done)
+  "$millrace" check "$mounted" >"$work/check.txt" 2>&1 || { cat "$work/check.txt" >&2; fail "a mounted catalog is not read"; }
+  passed=$((passed + 1))
+}
+
 refuses() { # WORD SETTING...: the render has to fail and to say WORD
   local word=$1 told
   shift
@@ -49,6 +82,7 @@ refuses() { # WORD SETTING...: the render has to fail and to say WORD
   case $told in *"$word"*) passed=$((passed + 1)) ;; *) fail "refused without naming $word: $told" ;; esac
 }
 
+[ -x "$millrace" ] || fail "$millrace is missing; run cargo build first"
 fetch_helm
 fetch_schemas
 work=$(mktemp -d)
@@ -72,4 +106,12 @@ refuses tokenSecret --set dlqReplayer.tokenSecret.name=
 refuses passwordSecret --set kafka.sasl.mechanism=PLAIN
 refuses catalog --set catalog.existingConfigMap=
 refuses replicas --set dlqReplayer.replicas=2
+stand_in_secrets
+reads -f "$chart/ci/small.yaml"
+reads -f "$chart/ci/full.yaml"
+reads -f "$chart/ci/small.yaml" --set-json 'deliver.config={"egress_allow":["10.0.0.0/8"],"http.dns_timeout_ms":100}'
+if config -f "$chart/ci/small.yaml" --set ingest.config.lissten=x; then fail "an unknown key was accepted"; fi
+grep -q ingest.lissten "$work/config.txt" || fail "an unknown key was refused without its name: $(cat "$work/config.txt")"
+passed=$((passed + 1))
+catalog
 printf 'helm: %s checks passed\n' "$passed"

@@ -6,7 +6,7 @@ Schema ids and schemas are the same, records from before are decoded and deliver
 import time
 
 from local_millrace import (
-    FOLDER, REGISTRY, ask, end, everything, fail, kill, millrace, order, up, wait,
+    ADMIN, FOLDER, REGISTRY, ask, end, everything, fail, kill, millrace, order, up, wait,
 )
 
 ORDERS = 20
@@ -65,6 +65,9 @@ def main():
         fail(f"the dead letter {letter} reads differently:\nbefore {shown}\nafter  {again}")
     order(f"{run}-last")
     wait("a new order's delivery", 30, lambda: received([f"{run}-last"]))
+    for port in ADMIN.values():
+        for probe in ("livez", "readyz", "startupz"):
+            ask(f"http://127.0.0.1:{port}/{probe}")
     if schemas() != before:
         fail("a schema was registered anew for records of the same kind")
     print(f"restart: {len(readers + others)} processes killed; {len(before)} schemas and their ids unchanged, "

@@ -46,6 +46,10 @@ folder = "/etc/millrace/catalog"
 [admin]
 listen = "0.0.0.0:9090"
 
+[shutdown]
+drain_seconds = {{ .Values.shutdown.drainSeconds }}
+timeout_seconds = {{ .Values.shutdown.timeoutSeconds }}
+
 [log]
 format = "json"
 level = {{ .Values.log.level | quote }}

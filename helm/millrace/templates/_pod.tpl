@@ -17,7 +17,7 @@ spec:
   serviceAccountName: {{ include "millrace.serviceAccountName" $root }}
   automountServiceAccountToken: false
   enableServiceLinks: false
-  terminationGracePeriodSeconds: {{ $defaults.terminationGracePeriodSeconds }}
+  terminationGracePeriodSeconds: {{ add $root.Values.shutdown.drainSeconds $root.Values.shutdown.timeoutSeconds 10 }}
   {{- with $defaults.priorityClassName }}
   priorityClassName: {{ . }}
   {{- end }}
