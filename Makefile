@@ -9,7 +9,7 @@ MILLRACE := target/debug/millrace
 .PHONY: help demo dev up down test check deploy-check docs-check fmt bench chaos clean
 
 help: ## says what there is
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: build ## shows the main job in one process, with nothing installed; FAULT=swallow|double makes its receiver lie
 	@$(MILLRACE) demo
