@@ -57,7 +57,7 @@ chaos: ## kills every service 20 times and a broker 5 times under load
 	  -E 'package(millrace-tests) & test(chaos)' --no-capture
 
 clean: down ## removes what was built and what local runs keep; .cache/ stays
-	rm -rf target .cache/local
+	rm -rf target .cache/local .cache/check
 
 .PHONY: build
 build:
