@@ -36,7 +36,7 @@ pub(crate) struct Left {
 pub(crate) struct Looked {
     pub(crate) left: Vec<Left>,
     /// Declared destinations on which a decision stands from when they were removed.
-    returned: Vec<String>,
+    pub(crate) returned: Vec<String>,
 }
 
 /// What an operator said of a removed destination.
@@ -152,9 +152,9 @@ impl Place {
     }
 
     /// Takes back what was decided on destinations that are declared again.
-    pub(crate) async fn welcome_back(&self) -> Result<(), Failure> {
-        for destination in self.look().await?.returned {
-            self.write(&destination, None).await?;
+    pub(crate) async fn welcome_back(&self, returned: &[String]) -> Result<(), Failure> {
+        for destination in returned {
+            self.write(destination, None).await?;
             say!("{destination} is back: what was decided on its removal is taken back");
         }
         Ok(())

@@ -36,9 +36,10 @@ pub(crate) async fn run(file: Option<&Path>, options: cli::Topics) -> Result<Exi
             Ok(ExitCode::SUCCESS)
         }
         TopicsAction::Apply(leaving) => {
-            decide(&place, &leaving).await?;
+            // Asked before: a topic that was just made is not known to every broker yet.
+            let returned = decide(&place, &leaving).await?;
             let applied = apply(&admin, &steps).await?;
-            place.welcome_back().await?;
+            place.welcome_back(&returned).await?;
             Ok(applied)
         }
         TopicsAction::Verify(leaving) => {
@@ -54,15 +55,18 @@ async fn steps(admin: &Admin, wanted: &[Spec]) -> Result<Vec<Step>, Failure> {
     Ok(plan(wanted, &existing))
 }
 
-/// Takes what is said of removed destinations, and refuses where nothing is.
-async fn decide(place: &leftovers::Place, leaving: &Leaving) -> Result<(), Failure> {
+/// Takes what is said of removed destinations, and refuses where nothing is. Returns those that
+/// were removed once and are declared again.
+async fn decide(place: &leftovers::Place, leaving: &Leaving) -> Result<Vec<String>, Failure> {
     for destination in &leaving.drain {
         place.drain(destination).await?;
     }
     for destination in &leaving.abandon {
         place.abandon(destination).await?;
     }
-    leftovers::refuse(&place.look().await?.left)
+    let looked = place.look().await?;
+    leftovers::refuse(&looked.left)?;
+    Ok(looked.returned)
 }
 
 async fn apply(admin: &Admin, steps: &[Step]) -> Result<ExitCode, Failure> {

@@ -179,6 +179,7 @@ impl Group {
         if let Some(why) = self.broken.clone() {
             return Event::Broken(why);
         }
+        self.look_for_fatal();
         self.look_for_unowned();
         // A bounded number at once, so that lanes are served even in a storm of events.
         for _ in 0..100 {

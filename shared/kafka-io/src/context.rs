@@ -80,6 +80,10 @@ impl ClientContext for ClientHooks {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // What a reader of ranges waits for, and is told by its partition.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         // That all brokers are down follows from what went before, and says less.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
             self.broke(reason);

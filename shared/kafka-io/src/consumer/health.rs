@@ -36,6 +36,14 @@ impl Group {
         }
     }
 
+    /// Looks whether the client has given itself up: it may say so late, or to a commit alone.
+    pub(super) fn look_for_fatal(&mut self) {
+        if let Some((code, reason)) = self.consumer.client().fatal_error() {
+            let why = GroupError::new("stay a member of the group", format!("{code}: {reason}"));
+            self.break_with("fatal", why);
+        }
+    }
+
     pub(super) fn break_with(&mut self, reason: &'static str, why: GroupError) {
         if self.broken.is_some() {
             return;
