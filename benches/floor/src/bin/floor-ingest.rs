@@ -52,7 +52,7 @@ struct Floor {
 async fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
     let mac = Hmac::new_from_slice(arguments.secret.as_bytes()).expect("HMAC takes any key");
-    let producer = producer(&arguments.bootstrap, "0");
+    let producer = producer(&arguments.bootstrap, "1");
     let floor =
         Arc::new(Floor { producer, topic: arguments.topic, mac, taken: AtomicUsize::new(0) });
     let listener = TcpListener::bind(arguments.listen).await?;
