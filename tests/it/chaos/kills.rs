@@ -116,6 +116,8 @@ fn arm(point: &str, round: usize) -> String {
         "replay.after_send_offsets" => 2 + round / 2 % 2 * 2,
         _ if is_revoke(point) => 1,
         _ if point.starts_with("transact.") => 20 + round * 17 % 60,
+        // What a kill at the revoke has held up flows first.
+        "deliver.after_response" if round > 0 => 1_500 + round * 97 % 400,
         _ => 120 + round * 97 % 400,
     };
     format!("{point}=kill@{hit}")
