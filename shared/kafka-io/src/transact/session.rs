@@ -31,6 +31,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const PAUSE_FENCED: Duration = Duration::from_secs(5);
 /// What calls under way may still take after they were given up.
 const GRACE: Duration = Duration::from_secs(6);
+/// A transaction of which nothing is heard for so long stands still: librdkafka may wait for a coordinator that died
+/// without regard to the limit of the call.
+const STUCK: Duration = Duration::from_secs(12);
 /// Time that leaving the group has in any case.
 const CLOSE_MIN: Duration = Duration::from_secs(2);
 
@@ -71,6 +74,8 @@ pub(super) struct Session<'a, 'b, P> {
     hurry: Option<Instant>,
     failures: u32,
     hold_until: Option<Instant>,
+    /// When a batch ended last, or was begun while none was under way.
+    moved_at: Instant,
 }
 
 impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
@@ -98,6 +103,7 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
             hurry: None,
             failures: 0,
             hold_until: None,
+            moved_at: Instant::now(),
         }
     }
 
@@ -142,11 +148,16 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
         while let Some(done) = self.crew.ended(Duration::ZERO).map_err(slot_end)? {
             self.note(done)?;
         }
+        if self.crew.under_way() > 0 && self.moved_at.elapsed() > STUCK {
+            let why = "a transaction stands still".to_owned();
+            return Err(End::Again { why, pause: PAUSE_MIN });
+        }
         if self.broken { self.roll_back() } else { Ok(()) }
     }
 
     fn note(&mut self, done: Done) -> Result<(), End> {
         let Done { batch, took, commit, outcome, .. } = done;
+        self.moved_at = Instant::now();
         (self.work.options.told)(&Transaction {
             committed: matches!(outcome, Outcome::Committed),
             inputs: batch.inputs(),
@@ -306,6 +317,9 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
         let forming = Forming { records: self.batch.inputs(), bytes: self.batch.bytes() };
         let fresh = Batch::new(self.work.options.record_bytes_max);
         let batch = std::mem::replace(&mut self.batch, fresh);
+        if self.crew.under_way() == 0 {
+            self.moved_at = Instant::now();
+        }
         match self.crew.dispatch(batch, self.group.consumer()) {
             None => {
                 self.pace.closed(forming);
