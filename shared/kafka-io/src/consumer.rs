@@ -308,12 +308,15 @@ impl Group {
         let lowest =
             self.insist(|| native::ends(&self.consumer, &pairs, Offset::Beginning, QUESTION))?;
         let mut beyond = self.options.memory.beyond.lock();
-        let mut starts = Vec::with_capacity(partitions.len());
+        let (mut starts, mut firsts) = (Vec::with_capacity(partitions.len()), Vec::new());
         for partition in partitions {
             let key = (partition.topic.clone(), partition.partition);
             let low = lowest.get(&key).copied().flatten().unwrap_or(0);
-            let start =
-                start::decide(committed.get(&key).copied().flatten(), low, beyond.remove(&key));
+            let before = committed.get(&key).copied().flatten();
+            let start = start::decide(before, low, beyond.remove(&key));
+            if before.is_none() {
+                firsts.push((partition.clone(), start.from));
+            }
             if let Some(loss) = start.loss(partition) {
                 self.lost(loss);
             }
@@ -321,6 +324,10 @@ impl Group {
                 tracing::warn!(%partition, from = start.from, "committed offset lies beyond the log's end, the topic was made anew: read from its start");
             }
             starts.push((partition.clone(), start.from));
+        }
+        // Without a position, records removed before the first commit would be missed by nobody.
+        if !firsts.is_empty() {
+            self.commit(firsts)?;
         }
         Ok(starts)
     }

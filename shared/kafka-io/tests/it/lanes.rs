@@ -123,6 +123,24 @@ async fn what_the_log_dropped_before_it_was_read_is_counted_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_log_dropped_before_the_first_record_was_read_is_counted_too() {
+    let cluster = Cluster::one().await;
+    cluster.topic("in", 1).await;
+    let taken = Taken::default();
+    let member = Member::join(&cluster, &taken);
+    let owns = || member.consumer.status().borrow().assigned == 1;
+    until("it owns the empty partition", PATIENCE, owns).await;
+    member.leave().await;
+    cluster.write("in", numbers(1, 4));
+    cluster.truncate("in", 0, 3).await;
+    let member = Member::join(&cluster, &taken);
+    until("the rest is taken", PATIENCE, || count(&taken) == 1).await;
+    let lost = member.consumer.status().borrow().records_lost;
+    member.leave().await;
+    assert_eq!(lost, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_added_while_nobody_reads_is_read_from_its_start() {
     let cluster = Cluster::one().await;
     cluster.topic("in", 1).await;
