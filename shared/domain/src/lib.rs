@@ -4,6 +4,7 @@
 //! Pure: nothing here reads a clock, a file or a socket. What outlives the process as bytes is in
 //! `wire`; what touches the world is in an `-io` crate.
 
+pub mod breaker;
 pub mod catalog;
 pub mod dead_letter;
 pub mod ids;
