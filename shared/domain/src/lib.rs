@@ -10,6 +10,7 @@ pub mod dead_letter;
 pub mod ids;
 pub mod offset_map;
 pub mod outcome;
+pub mod rate;
 pub mod retry;
 pub mod time;
 pub mod trace;
