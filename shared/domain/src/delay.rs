@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn every_form_is_read() {
-        let rows: [(&[(&str, &str)], u64); 12] = [
+        let rows: [(&[(&str, &str)], u64); 13] = [
             (&[("RateLimit", r#""default";r=0;t=30"#)], 30_000),
             (&[("ratelimit", r#""burst";r=0;t=3, "daily";r=0;t=900"#)], 900_000),
             (&[("ratelimit", r#""burst";r=0;t=3, "daily";r=7;t=900"#)], 3_000),
@@ -163,6 +163,7 @@ mod tests {
             (&[("X-Rate-Limit-Remaining", "0"), ("X-Rate-Limit-Reset", " 7 ")], 7_000),
             (&[("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset-After", "1.5")], 1_500),
             (&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1795622000")], 0),
+            (&[("RateLimit", "remaining=0, reset=9, t=3")], 9_000),
         ];
         for (headers, millis) in rows {
             let wait = asked(headers).wait(false);

@@ -118,10 +118,11 @@ proptest! {
 
     #[test]
     fn the_next_token_comes_when_it_is_said_to_and_not_before(
-        per_second in 0.01f64..1e6, owned in 1u32..6, waits in prop::collection::vec(0u64..SECOND, 1..50),
+        magnitude in -2.0f64..6.0, owned in 1u32..6,
+        waits in prop::collection::vec(prop_oneof![3 => Just(0), 1 => 0..MILLI, 1 => 0..SECOND], 1..50),
     ) {
-        let share = Share { owned, total: 6 };
-        let (mut bucket, mut now) = (Bucket::new(rate(per_second), share, MonoNanos(0)), 0);
+        let (rate, share) = (rate(10f64.powf(magnitude)), Share { owned, total: 6 });
+        let (mut bucket, mut now) = (Bucket::new(rate, share, MonoNanos(0)), 0);
         for wait in waits {
             now += wait;
             let due = bucket.next_at(MonoNanos(now)).unwrap();
