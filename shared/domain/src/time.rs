@@ -1,5 +1,7 @@
-//! Points in time as the log keeps them: milliseconds since the Unix epoch.
+//! Points in time: as the log keeps them, and on a clock that never steps.
 //!
+//! What outlives the process is told in [`UnixMillis`]; what must not follow a step of the clock
+//! (breakers, rates, limits) is told in [`MonoNanos`], which means nothing to another process.
 //! Reading the clock is the shell's work; decisions are given `now`.
 
 use std::time::Duration;
@@ -34,9 +36,37 @@ impl From<std::time::SystemTime> for UnixMillis {
     }
 }
 
+/// Nanoseconds on a clock that never steps, since any one point the process has chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct MonoNanos(pub u64);
+
+impl MonoNanos {
+    /// Returns the point `delay` later; saturates at the end of time.
+    pub fn plus(self, delay: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(delay)))
+    }
+
+    /// Returns how long ago `earlier` was, zero if it lies ahead.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Returns whole nanoseconds, at most those of 584 years.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_point_ahead_was_no_time_ago() {
+        assert_eq!(MonoNanos(5).since(MonoNanos(9)), Duration::ZERO);
+        assert_eq!(MonoNanos(9).since(MonoNanos(5)), Duration::from_nanos(4));
+        assert_eq!(MonoNanos(9).plus(Duration::MAX), MonoNanos(u64::MAX));
+    }
 
     #[test]
     fn a_clock_that_stepped_back_gives_no_negative_age() {
