@@ -10,7 +10,7 @@ mod steps;
 use std::{collections::VecDeque, future::Future, pin::pin, time::Duration};
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use kafka_io::{Acks, Lane, Partition, Record};
+use kafka_io::{Acks, Effect, Lane, Partition, Record};
 use registry_io::DecodeError;
 use tokio::time::Instant;
 use wire::Delivery;
@@ -35,7 +35,7 @@ enum Step {
     /// The destination takes one more request.
     Free(Slot),
     /// The record's receipt or dead letter is acknowledged.
-    Recorded { offset: i64, bytes: usize },
+    Recorded { offset: i64, bytes: usize, effect: Option<Effect> },
     /// The lane stops: the record stays where it is.
     Left,
 }
@@ -188,9 +188,10 @@ impl Work {
                 }
                 self.send_ready();
             }
-            Step::Recorded { offset, bytes } => {
+            Step::Recorded { offset, bytes, effect } => {
                 self.place.shared.hook.hit("deliver.before_complete");
                 self.acks.complete(&self.partition, offset);
+                drop(effect);
                 self.records -= 1;
                 self.bytes -= bytes;
             }
@@ -205,11 +206,11 @@ impl Work {
             End::Again { at, receipt } => self.step(steps::wait(place, held, at, receipt)),
             End::Delivered(receipt) => {
                 self.next_of(&held);
-                self.step(steps::settle(place, held, receipt));
+                self.step(steps::settle(place, held, receipt, self.acks.effect()));
             }
             End::GivenUp { why, receipt } => {
                 self.next_of(&held);
-                self.step(steps::give_up(place, held, why, receipt));
+                self.step(steps::give_up(place, held, why, receipt, Some(self.acks.effect())));
             }
         }
     }
@@ -234,12 +235,13 @@ impl Work {
         while !self.waits_for_slot
             && let Some(held) = self.ready.pop_front()
         {
-            match self.place.gate.try_slot() {
+            let slot = self.acks.has_room().then(|| self.place.gate.try_slot()).flatten();
+            match slot {
                 Some(slot) => self.send(held, slot),
                 None => {
                     self.ready.push_front(held);
                     self.waits_for_slot = true;
-                    self.step(steps::slot(self.place.clone()));
+                    self.step(steps::slot(self.place.clone(), self.acks.clone()));
                 }
             }
         }

@@ -20,8 +20,8 @@ use crate::config::Config;
 use crate::consumer::{GroupError, GroupOptions, Status};
 use crate::metrics::Metrics;
 
-pub use acks::Acks;
 use acks::Shared;
+pub use acks::{Acks, Effect};
 use driver::Driver;
 pub use lane::Lane;
 
@@ -38,15 +38,19 @@ pub struct LaneOptions {
     pub commit_every: Duration,
     /// ... or after so many completions, whichever is first.
     pub commit_completions: usize,
+    /// Records that had their effect and are not committed, at most: after a crash no more than these, and what is in
+    /// flight, are repeated. [`Acks::has_room`] says whether there are fewer.
+    pub repeats_max: usize,
 }
 
 impl Default for LaneOptions {
-    /// 1,000 records, 20 ms, 500 completions.
+    /// 1,000 records, 20 ms, 500 completions, 1,000 repeats.
     fn default() -> Self {
         Self {
             window_records: 1000,
             commit_every: Duration::from_millis(20),
             commit_completions: 500,
+            repeats_max: 1000,
         }
     }
 }
@@ -70,7 +74,7 @@ pub fn lanes(
     options: LaneOptions,
     metrics: &Metrics,
 ) -> Result<(Consumer, mpsc::Receiver<Lane>), GroupError> {
-    let shared = Arc::new(Shared::new(options.commit_completions));
+    let shared = Arc::new(Shared::new(options.commit_completions, options.repeats_max));
     let (status, watched) = watch::channel(Status::default());
     let (sender, lanes) = mpsc::channel(LANES);
     let (result, ended) = watch::channel(None);

@@ -52,6 +52,8 @@ pub struct Run {
     pub dead_lettered: HashSet<String>,
     /// How many doubles the crashes explain: unfinished business at each crash, summed.
     pub doubled_allowed: u64,
+    /// How many deliveries each crash left unfinished; none may leave more than [`repeats_max`].
+    pub left_at_crash: Vec<u64>,
     /// How many deliveries are in flight at most.
     pub in_flight: u64,
     pub down: Vec<Down>,
@@ -103,6 +105,11 @@ pub fn taken(
     let millis =
         |arrival: &receiver::Arrival| arrival.begun.as_millis().try_into().unwrap_or(u64::MAX);
     good.filter_map(|arrival| Some(Taken { id: id_of(arrival)?, at_ms: millis(arrival) })).collect()
+}
+
+/// How many deliveries one crash may repeat.
+pub fn repeats_max(in_flight: u64) -> u64 {
+    in_flight + DOUBLED_SLACK
 }
 
 /// Judges a run.
@@ -164,7 +171,9 @@ fn first<'a>(ids: impl IntoIterator<Item = &'a str>) -> Vec<String> {
 fn broken(run: &Run, report: &Report) -> Vec<String> {
     let Report { lost, doubled, doubled_allowed, unexpected, reordered_within_key, .. } = report;
     let stall = report.longest_stall_ms;
-    let ceiling = run.in_flight + DOUBLED_SLACK;
+    let one_crash = repeats_max(run.in_flight);
+    let ceiling = one_crash * (run.left_at_crash.len() as u64).max(1);
+    let too_much = run.left_at_crash.iter().copied().max().filter(|left| *left > one_crash);
     let never_hit: Vec<&str> =
         run.hits.iter().filter(|(_, hits)| **hits == 0).map(|(name, _)| name.as_str()).collect();
     [
@@ -177,6 +186,13 @@ fn broken(run: &Run, report: &Report) -> Vec<String> {
             ),
         ),
         (*doubled > ceiling, format!("{doubled} doubled, never more than {ceiling}")),
+        (
+            too_much.is_some(),
+            format!(
+                "a crash left {} unfinished, never more than {one_crash}",
+                too_much.unwrap_or(0)
+            ),
+        ),
         (
             *unexpected > 0,
             format!("{unexpected} never accepted: {}", report.unexpected_ids.join(" ")),

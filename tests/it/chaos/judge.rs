@@ -25,6 +25,8 @@ const CONCURRENCY: u64 = 64; // requests in flight to one destination, at most
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) down: Vec<Down>,
+    /// What deliver had not committed at each kill of its own.
+    pub(super) left_at_crash: Vec<u64>,
     pub(super) doubled_allowed: u64,
     /// Kills per point, those wanted but never seen with 0.
     pub(super) hits: BTreeMap<String, u64>,
@@ -83,6 +85,7 @@ pub(super) async fn demand(bar: Bar, world: &World, tally: Tally, sent: &[Sent])
         dead_lettered: dead_lettered(world).await,
         // What a sender had to send again may have been written the first time as well.
         doubled_allowed: tally.doubled_allowed + repeats,
+        left_at_crash: tally.left_at_crash,
         in_flight: CONCURRENCY,
         down: tally.down,
         stall_ms_max: Some(stall_max.as_millis().try_into().unwrap_or(u64::MAX)),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::time::UnixMillis;
-use kafka_io::Record;
+use kafka_io::{Acks, Effect, Record};
 use registry_io::DecodeError;
 use wire::{Delivery, Receipt, headers};
 
@@ -44,9 +44,13 @@ pub(super) async fn read(place: Place, record: Box<Record>) -> Step {
     }
 }
 
-/// Waits until the destination takes one more request.
-pub(super) async fn slot(place: Place) -> Step {
-    let slot = place.intake.run_until_cancelled(place.gate.slot()).await;
+/// Waits until a crash would not repeat too many, and the destination takes one more request.
+pub(super) async fn slot(place: Place, acks: Acks) -> Step {
+    let free = async {
+        acks.room().await;
+        place.gate.slot().await
+    };
+    let slot = place.intake.run_until_cancelled(free).await;
     slot.map_or(Step::Left, Step::Free)
 }
 
@@ -71,15 +75,20 @@ pub(super) async fn wait(
 }
 
 /// Records a delivery.
-pub(super) async fn settle(place: Place, held: Box<Held>, receipt: Box<Receipt>) -> Step {
+pub(super) async fn settle(
+    place: Place,
+    held: Box<Held>,
+    receipt: Box<Receipt>,
+    effect: Effect,
+) -> Step {
     write_receipt(&place, &held.story, &receipt).await;
-    recorded(&held.record)
+    recorded(&held.record, Some(effect))
 }
 
 /// Records that nothing was sent, because the record is not for this destination.
 pub(super) async fn turn_away(place: Place, held: Box<Held>, why: GivenUp) -> Step {
     let receipt = receipts::of_unsendable(&held, &why, place.shared.now());
-    give_up(place, held, why, Box::new(receipt)).await
+    give_up(place, held, why, Box::new(receipt), None).await
 }
 
 /// Writes the receipt and the dead letter of a delivery that is given up on.
@@ -88,12 +97,13 @@ pub(super) async fn give_up(
     held: Box<Held>,
     why: GivenUp,
     receipt: Box<Receipt>,
+    effect: Option<Effect>,
 ) -> Step {
     write_receipt(&place, &held.story, &receipt).await;
     drop(receipt);
     let Held { record, delivery, mut story, attempts, .. } = *held;
     write_letter(&place, &record, &mut story, &why, Some((&delivery, attempts))).await;
-    recorded(&record)
+    recorded(&record, effect)
 }
 
 /// Writes the dead letter of a record that is no delivery.
@@ -104,11 +114,11 @@ pub(super) async fn bury(
     why: GivenUp,
 ) -> Step {
     write_letter(&place, &record, &mut story, &why, None).await;
-    recorded(&record)
+    recorded(&record, None)
 }
 
-fn recorded(record: &Record) -> Step {
-    Step::Recorded { offset: record.offset, bytes: record.bytes() }
+fn recorded(record: &Record, effect: Option<Effect>) -> Step {
+    Step::Recorded { offset: record.offset, bytes: record.bytes(), effect }
 }
 
 async fn write_receipt(place: &Place, story: &Story, receipt: &Receipt) {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::consumer::{Partition, Wake};
 use crate::tracker::{Completed, Tracker};
@@ -26,6 +27,41 @@ impl Acks {
     pub fn complete(&self, partition: &Partition, offset: i64) {
         self.shared.complete(partition, offset);
     }
+
+    /// Takes note that a record has had its effect, and is to be completed soon: a crash before the commit repeats it.
+    pub fn effect(&self) -> Effect {
+        self.shared.effects.fetch_add(1, Ordering::AcqRel);
+        Effect { shared: self.shared.clone() }
+    }
+
+    /// Says whether another record may have its effect: fewer than [`LaneOptions::repeats_max`] would come again after
+    /// a crash now. Those that wait behind a gap are not counted: their partition's window bounds them, and one stuck
+    /// partition is not to hold up the others.
+    ///
+    /// [`LaneOptions::repeats_max`]: crate::LaneOptions::repeats_max
+    pub fn has_room(&self) -> bool {
+        self.shared.repeats() < self.shared.repeats_max
+    }
+
+    /// Waits until [`has_room`](Self::has_room).
+    pub async fn room(&self) {
+        let mut news = self.shared.room.subscribe();
+        // The sender is ours, so that there is always an answer.
+        let _ = news.wait_for(|()| self.has_room()).await;
+    }
+}
+
+/// A record between its effect and its completion; dropped when it is complete, or will not be.
+#[derive(Debug)]
+pub struct Effect {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Effect {
+    fn drop(&mut self) {
+        self.shared.effects.fetch_sub(1, Ordering::AcqRel);
+        self.shared.tell_room();
+    }
 }
 
 pub(super) struct Shared {
@@ -34,6 +70,14 @@ pub(super) struct Shared {
     /// Completions since the last commit began.
     completions: AtomicUsize,
     commit_completions: usize,
+    /// Records with their effect that are not complete yet.
+    effects: AtomicUsize,
+    /// Offsets that may be committed and are not: outside of the commit under way, and in it.
+    freed: AtomicUsize,
+    committing: AtomicUsize,
+    repeats_max: usize,
+    /// Told when there may be room again.
+    room: watch::Sender<()>,
     /// Set by the consumer's thread when a lane has no room.
     full: AtomicBool,
     wishes: Mutex<Wishes>,
@@ -52,12 +96,17 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub(super) fn new(commit_completions: usize) -> Self {
+    pub(super) fn new(commit_completions: usize, repeats_max: usize) -> Self {
         Self {
             tracker: Mutex::default(),
             wake: Arc::default(),
             completions: AtomicUsize::new(0),
             commit_completions,
+            effects: AtomicUsize::new(0),
+            freed: AtomicUsize::new(0),
+            committing: AtomicUsize::new(0),
+            repeats_max,
+            room: watch::Sender::new(()),
             full: AtomicBool::new(false),
             wishes: Mutex::default(),
         }
@@ -67,6 +116,7 @@ impl Shared {
         let Completed::Freed { records } = self.tracker.lock().completed(partition, offset) else {
             return;
         };
+        self.freed.fetch_add(records, Ordering::AcqRel);
         let before = self.completions.fetch_add(1, Ordering::AcqRel);
         // The first begins the time until the commit; a full lane may be read again.
         let due = before == 0 || before + 1 == self.commit_completions;
@@ -79,8 +129,39 @@ impl Shared {
         self.completions.load(Ordering::Acquire)
     }
 
-    pub(super) fn forget_completions(&self) {
+    /// Counts from now on what completes after the commit that begins.
+    pub(super) fn commit_begins(&self) {
         self.completions.store(0, Ordering::Release);
+        let freed = self.freed.swap(0, Ordering::AcqRel);
+        self.committing.fetch_add(freed, Ordering::AcqRel);
+    }
+
+    /// Takes note of how the commit ended.
+    pub(super) fn commit_ended(&self, stands: bool) {
+        let committing = self.committing.swap(0, Ordering::AcqRel);
+        if stands {
+            self.tell_room();
+        } else {
+            self.freed.fetch_add(committing, Ordering::AcqRel);
+        }
+    }
+
+    /// Forgets what an earlier consumer could not commit: its partitions are read again from their positions.
+    pub(super) fn begin_anew(&self) {
+        self.freed.store(0, Ordering::Release);
+        self.committing.store(0, Ordering::Release);
+        self.tell_room();
+    }
+
+    fn repeats(&self) -> usize {
+        let count = |of: &AtomicUsize| of.load(Ordering::Acquire);
+        count(&self.effects) + count(&self.freed) + count(&self.committing)
+    }
+
+    fn tell_room(&self) {
+        if self.room.receiver_count() > 0 && self.repeats() < self.repeats_max {
+            self.room.send_replace(());
+        }
     }
 
     /// Has the next completion that makes room wake the thread; false when that was wished for already.

@@ -49,6 +49,7 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     pub(super) fn new(group: Group, driver: &'a mut Driver) -> Self {
         let window_bytes = group.lane_bytes();
+        driver.shared.begin_anew();
         Self {
             group,
             driver,
@@ -230,7 +231,11 @@ impl<'a> Session<'a> {
     }
 
     fn note_commits(&mut self) {
-        for commit in self.group.commits_ended() {
+        let ended = self.group.commits_ended();
+        if !ended.is_empty() && self.group.commits_open() == 0 {
+            self.driver.shared.commit_ended(ended.iter().all(|commit| commit.failure.is_none()));
+        }
+        for commit in ended {
             if let Some(why) = &commit.failure {
                 tracing::warn!(why, "offsets not committed, trying again");
                 self.commit_at = Some(Instant::now() + COMMIT_AGAIN);
@@ -257,13 +262,16 @@ impl<'a> Session<'a> {
 
     fn commit(&mut self) {
         self.commit_at = None;
-        self.driver.shared.forget_completions();
+        self.driver.shared.commit_begins();
         let positions = self.driver.shared.tracker.lock().uncommitted();
         if positions.is_empty() {
+            // What was to be committed belongs to another member by now.
+            self.driver.shared.commit_ended(true);
             return;
         }
         (self.driver.group.hook)("kafka.before_commit");
         if let Err(why) = self.group.commit(positions) {
+            self.driver.shared.commit_ended(false);
             tracing::warn!(%why, "offsets not committed, trying again");
             self.commit_at = Some(Instant::now() + COMMIT_AGAIN);
         }

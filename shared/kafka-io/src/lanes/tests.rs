@@ -178,3 +178,28 @@ async fn topics_may_be_added_while_it_runs() {
     drop((found, _a));
     consumer.stop(PATIENCE).await.unwrap();
 }
+
+#[tokio::test]
+async fn there_is_no_room_while_too_much_would_be_repeated() {
+    let world = World::new(&["a"]);
+    world.write("a", 0..3).await;
+    let options = LaneOptions { repeats_max: 2, ..LaneOptions::default() };
+    let (consumer, mut lanes) = world.read(&["a"], options);
+    let acks = consumer.acks();
+    let mut lane = by_topic(&mut lanes, 1).await.remove("a").unwrap();
+    for _ in 0..3 {
+        take(&mut lane).await;
+    }
+    let (second, first) = (acks.effect(), acks.effect());
+    assert!(!acks.has_room(), "two have had their effect");
+    acks.complete(&lane.partition, 1);
+    drop(second);
+    assert!(acks.has_room(), "one that waits behind a gap holds nobody up");
+    acks.complete(&lane.partition, 0);
+    drop(first);
+    timeout(PATIENCE, acks.room()).await.expect("room once both are committed");
+    let unfinished = acks.effect();
+    drop((lane, unfinished));
+    consumer.stop(PATIENCE).await.unwrap();
+    assert!(acks.has_room());
+}

@@ -56,6 +56,15 @@ fn doubles_are_counted_against_what_crashes_explain() {
 }
 
 #[test]
+fn no_crash_may_leave_more_unfinished_than_was_in_flight_and_a_thousand() {
+    let mut run = run(&["a1"], &["a1"]);
+    (run.in_flight, run.left_at_crash) = (10, vec![0, 1_010]);
+    assert_eq!(reconcile(&run).broken, Vec::<String>::new());
+    run.left_at_crash.push(1_011);
+    assert_eq!(reconcile(&run).broken, ["a crash left 1011 unfinished, never more than 1010"]);
+}
+
+#[test]
 fn doubles_have_a_ceiling_whatever_is_allowed() {
     let mut run = run(&["a1"], &["a1"; 1_012]);
     (run.doubled_allowed, run.in_flight) = (5_000, 10);
