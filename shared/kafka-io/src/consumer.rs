@@ -326,8 +326,10 @@ impl Group {
             starts.push((partition.clone(), start.from));
         }
         // Without a position, records removed before the first commit would be missed by nobody.
-        if !firsts.is_empty() {
-            self.commit(firsts)?;
+        if !firsts.is_empty()
+            && let Err(why) = self.commit(firsts)
+        {
+            tracing::warn!(%why, "the start of reading is not committed");
         }
         Ok(starts)
     }

@@ -11,6 +11,7 @@ mod crew;
 mod pace;
 mod session;
 mod slot;
+mod standstill;
 mod suspects;
 mod turns;
 
@@ -33,6 +34,7 @@ use crate::transactional_producer::TransactionError;
 pub use batch::{AfterCommit, Batch, TooLarge};
 use crew::Crew;
 use session::{End, Session};
+use standstill::Standstill;
 
 /// What makes results of records.
 ///
@@ -182,6 +184,7 @@ pub fn transact(
         status,
         stop: stop.clone(),
         wake,
+        standstill: Standstill::new(),
     };
     thread::Builder::new()
         .name("transact".to_owned())
@@ -289,6 +292,7 @@ struct Life {
     stop: Arc<Stop>,
     /// Wakes the reading thread.
     wake: Arc<Wake>,
+    standstill: Standstill,
 }
 
 impl Life {
@@ -346,6 +350,7 @@ impl Life {
                     group: &mut self.group,
                     metrics: &self.metrics,
                     stop: &self.stop,
+                    standstill: &mut self.standstill,
                 };
                 Session::new(group, crew, &mut work).run()
             }
@@ -364,6 +369,7 @@ struct Work<'a, P> {
     group: &'a mut GroupOptions,
     metrics: &'a Metrics,
     stop: &'a Stop,
+    standstill: &'a mut Standstill,
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -31,9 +31,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const PAUSE_FENCED: Duration = Duration::from_secs(5);
 /// What calls under way may still take after they were given up.
 const GRACE: Duration = Duration::from_secs(6);
-/// A transaction of which nothing is heard for so long stands still: librdkafka may wait for a coordinator that died
-/// without regard to the limit of the call.
-const STUCK: Duration = Duration::from_secs(12);
 /// Time that leaving the group has in any case.
 const CLOSE_MIN: Duration = Duration::from_secs(2);
 
@@ -148,7 +145,7 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
         while let Some(done) = self.crew.ended(Duration::ZERO).map_err(slot_end)? {
             self.note(done)?;
         }
-        if self.crew.under_way() > 0 && self.moved_at.elapsed() > STUCK {
+        if self.crew.under_way() > 0 && self.work.standstill.gives_up(self.moved_at.elapsed()) {
             let why = "a transaction stands still".to_owned();
             return Err(End::Again { why, pause: PAUSE_MIN });
         }
@@ -170,6 +167,7 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
                 self.pace.committed(took);
                 self.suspects.committed(batch.positions());
                 self.failures = 0;
+                self.work.standstill.committed();
                 for position in batch.positions() {
                     self.group.settled(&position.topic, position.partition, position.next);
                 }
