@@ -44,6 +44,8 @@ pub use crate::{
 /// What the service stands in.
 pub struct World {
     pub kafka: kafka_io::Config,
+    /// Of every Kafka client of the process.
+    pub metrics: kafka_io::Metrics,
     pub registry: registry_io::Registry,
     pub catalogs: catalog_io::Catalogs,
     pub names: Names,

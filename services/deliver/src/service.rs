@@ -7,11 +7,11 @@ use std::{
 };
 
 use catalog_io::Catalogs;
-use chassis::{Metrics, Process, Readiness};
+use chassis::{Process, Readiness};
 use domain::time::UnixMillis;
 use kafka_io::{
-    Acks, Consumer, Families, GroupOptions, Lane, LaneOptions, Loss, Producer, ProducerOptions,
-    Status, audit_losses,
+    Acks, Consumer, GroupOptions, Lane, LaneOptions, Loss, Producer, ProducerOptions, Status,
+    audit_losses,
     topics::{Admin, AdminOptions},
 };
 use tokio::{
@@ -54,10 +54,9 @@ pub fn group(names: &Names) -> String {
 }
 
 pub(crate) async fn run(config: Config, world: World, process: Process) -> Result<(), Error> {
-    let metrics = kafka_metrics(&process.metrics);
     let mut subscription = Subscription::new(&world, &process)?;
     let client = http_io::Client::new(&config.http, config.egress_allow.clone())?;
-    let producer = Producer::open(&world.kafka, producer_options(&config), &metrics)?;
+    let producer = Producer::open(&world.kafka, producer_options(&config), &world.metrics)?;
     let Some(schema) = receipt_schema(&world, &process).await? else { return Ok(()) };
     let receipts = world.names.receipts().into();
     let shared = Arc::new(Shared {
@@ -76,7 +75,8 @@ pub(crate) async fn run(config: Config, world: World, process: Process) -> Resul
     let options_of_group = group_options(&process, &world.names, readable.topics.clone());
     let options =
         LaneOptions { window_records: shared.config.lane_records, ..LaneOptions::default() };
-    let (lanes, incoming) = kafka_io::lanes(&world.kafka, options_of_group, options, &metrics)?;
+    let (lanes, incoming) =
+        kafka_io::lanes(&world.kafka, options_of_group, options, &world.metrics)?;
     let running = Running {
         acks: lanes.acks(),
         status: lanes.status(),
@@ -89,8 +89,9 @@ pub(crate) async fn run(config: Config, world: World, process: Process) -> Resul
     };
     let (kafka, audit) = (&world.kafka, subscription.names.audit());
     let by = Group { id: group(&subscription.names), service: process.name };
-    let auditing =
-        audit_losses(kafka, &metrics, running.status.clone(), &audit, |loss| by.audited(loss));
+    let auditing = audit_losses(kafka, &world.metrics, running.status.clone(), &audit, |loss| {
+        by.audited(loss)
+    });
     let ended = tokio::select! {
         ended = running.until_stopped(subscription, readable, &process) => ended,
         never = auditing => match never {},
@@ -134,18 +135,6 @@ fn group_options(process: &Process, names: &Names, topics: Vec<String>) -> Group
         }
     });
     options
-}
-
-/// The families of Kafka clients are those of the process, shared with its other services.
-fn kafka_metrics(metrics: &Metrics) -> kafka_io::Metrics {
-    kafka_io::Metrics::new(&Families {
-        counters: &|name, help, labels| metrics.counter_vec(name, help, labels),
-        gauges: &|name, help, labels| metrics.gauge_vec(name, help, labels),
-        ratios: &|name, help, labels| metrics.float_gauge_vec(name, help, labels),
-        histograms: &|name, help, labels, buckets| {
-            metrics.histogram_vec(name, help, labels, buckets)
-        },
-    })
 }
 
 /// Registers the schema of receipts, waiting for a registry that is down; `None` when stopped.

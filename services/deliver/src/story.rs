@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use chassis::{Kind, Span, Tracer};
+use chassis::{EventOf, Kind, Span, Tracer};
 use domain::{time::UnixMillis, trace::TraceContext};
 use kafka_io::Record;
 use wire::{Delivery, headers};
@@ -46,11 +46,12 @@ impl Story {
         if !span.is_recorded() {
             return;
         }
-        span.set_str("messaging.message.id", &delivery.event_id);
-        span.set_str("messaging.message.conversation_id", &delivery.correlation_id);
-        span.set_str("cloudevents.event_id", &delivery.event_id);
-        span.set_str("cloudevents.event_source", &delivery.source);
-        span.set_str("cloudevents.event_type", &delivery.event_type);
+        span.set_event(EventOf {
+            id: &delivery.event_id,
+            correlation_id: &delivery.correlation_id,
+            source: &delivery.source,
+            event_type: &delivery.event_type,
+        });
         span.set_str("millrace.route", &delivery.route);
     }
 

@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use serde::{Deserialize, Deserializer, de};
+use domain::time::duration;
+use serde::Deserialize;
 
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("../default.toml");
@@ -44,12 +45,6 @@ impl Config {
         }
         found
     }
-}
-
-fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    humantime::parse_duration(&text)
-        .map_err(|why| de::Error::custom(format!("{text:?} is no duration such as 15s: {why}")))
 }
 
 #[cfg(test)]

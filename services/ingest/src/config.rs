@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use serde::{Deserialize, Deserializer, de};
+use domain::time::duration;
+use serde::Deserialize;
 
 /// The commented defaults of the section `ingest`.
 pub const DEFAULTS: &str = include_str!("../default.toml");
@@ -74,12 +75,6 @@ impl Config {
         }
         found
     }
-}
-
-fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    humantime::parse_duration(&text)
-        .map_err(|e| de::Error::custom(format!("{text:?} is no duration such as 4s or 500ms: {e}")))
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use arc_swap::ArcSwap;
 use catalog_io::Catalogs;
 use chassis::Process;
 use kafka_io::{
-    Metrics, Producer,
+    Producer,
     topics::{Admin, AdminError, AdminOptions},
 };
 use registry_io::Registry;
@@ -60,6 +60,8 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 /// What ingest works with.
 pub struct World {
     pub kafka: kafka_io::Config,
+    /// Of every Kafka client of the process.
+    pub metrics: kafka_io::Metrics,
     pub registry: Registry,
     pub catalogs: Catalogs,
     pub names: Names,
@@ -88,8 +90,7 @@ pub async fn run(config: Config, world: World, process: Process) -> Result<(), E
     let address = config.listen;
     let listening = TcpListener::bind(address).await;
     let listener = listening.map_err(|why| Error::Listen { address, why })?;
-    let metrics = kafka_metrics(&process.metrics);
-    let producer = Producer::open(&world.kafka, writer::options(&config), &metrics)?;
+    let producer = Producer::open(&world.kafka, writer::options(&config), &world.metrics)?;
     let keeper = keeper(&world, &process)?;
     let desk = desk(&config, world, &process, producer.clone(), &keeper);
     let server = Server::new(&config, desk, process.stop.clone());
@@ -155,14 +156,4 @@ fn possibly_written(metrics: &chassis::Metrics) -> prometheus::IntCounter {
         "millrace_producer_possibly_written_total",
         "Records refused at their time limit that may have been written all the same",
     )
-}
-
-/// The families of Kafka clients are those of the process, shared with its other services.
-fn kafka_metrics(metrics: &chassis::Metrics) -> Metrics {
-    Metrics::new(&kafka_io::Families {
-        counters: &|name, help, labels| metrics.counter_vec(name, help, labels),
-        gauges: &|name, help, labels| metrics.gauge_vec(name, help, labels),
-        ratios: &|name, help, labels| metrics.float_gauge_vec(name, help, labels),
-        histograms: &|name, help, labels, bounds| metrics.histogram_vec(name, help, labels, bounds),
-    })
 }

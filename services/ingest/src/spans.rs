@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use chassis::{Kind, Span, Tracer};
+use chassis::{EventOf, Kind, Span, Tracer};
 use domain::trace::TraceContext;
 use http::{StatusCode, request::Parts};
 use kafka_io::Written;
@@ -53,12 +53,12 @@ impl Spans {
             span.set_str("messaging.operation.type", "send");
             span.set_str("messaging.destination.name", topic);
             span.set_str("messaging.client.id", &self.client_id);
-            span.set_str("messaging.message.id", &envelope.event_id);
-            span.set_str("messaging.message.conversation_id", &envelope.correlation_id);
-            span.set_str("cloudevents.event_id", &envelope.event_id);
-            span.set_str("cloudevents.event_source", &envelope.source);
-            span.set_str("cloudevents.event_type", &envelope.event_type);
-            span.set_str("cloudevents.event_spec_version", "1.0");
+            span.set_event(EventOf {
+                id: &envelope.event_id,
+                correlation_id: &envelope.correlation_id,
+                source: &envelope.source,
+                event_type: &envelope.event_type,
+            });
         }
         span
     }

@@ -70,21 +70,23 @@ impl Service {
 pub(crate) fn work(service: Service, config: &Config, world: &World, process: Process) -> Work {
     let World { kafka, registry, catalogs, names, broker, ear } = world.clone();
     let name = service.name();
+    let metrics = kafka_metrics(&process.metrics);
     match service {
         Service::Ingest => {
-            let world = ingest::World { kafka, registry, catalogs, names, listener: None };
+            let world = ingest::World { kafka, metrics, registry, catalogs, names, listener: None };
             let run = ingest::run(config.ingest.clone(), world, process);
             Work { service: name, run: Box::pin(async { run.await.map_err(|e| e.to_string()) }) }
         }
         Service::Transform => {
             let listener = ear.map(told::of_transform);
-            let world = transform::World { kafka, registry, catalogs, names, listener };
+            let world = transform::World { kafka, metrics, registry, catalogs, names, listener };
             let run = transform::run(config.transform.clone(), world, process);
             Work { service: name, run: Box::pin(async { run.await.map_err(|e| e.to_string()) }) }
         }
         Service::Deliver => {
             let listener = ear.map(told::of_deliver);
-            let world = deliver::World { kafka, registry, catalogs, names, broker, listener };
+            let world =
+                deliver::World { kafka, metrics, registry, catalogs, names, broker, listener };
             let run = deliver::run(config.deliver.clone(), world, process);
             Work { service: name, run: Box::pin(async { run.await.map_err(|e| e.to_string()) }) }
         }
@@ -94,6 +96,16 @@ pub(crate) fn work(service: Service, config: &Config, world: &World, process: Pr
             Work { service: name, run: Box::pin(async { run.await.map_err(|e| e.to_string()) }) }
         }
     }
+}
+
+/// The families of Kafka clients are the process's, shared by all its services.
+fn kafka_metrics(metrics: &chassis::Metrics) -> kafka_io::Metrics {
+    kafka_io::Metrics::new(&kafka_io::Families {
+        counters: &|name, help, labels| metrics.counter_vec(name, help, labels),
+        gauges: &|name, help, labels| metrics.gauge_vec(name, help, labels),
+        ratios: &|name, help, labels| metrics.float_gauge_vec(name, help, labels),
+        histograms: &|name, help, labels, bounds| metrics.histogram_vec(name, help, labels, bounds),
+    })
 }
 
 /// Puts work behind the question whether a removed destination has anything left.

@@ -6,7 +6,8 @@ use std::{
 };
 
 use chassis::config::{self, Defaults, Finding, Layers, Loaded};
-use serde::{Deserialize, Deserializer, de};
+use domain::time::duration;
+use serde::Deserialize;
 
 use crate::failure::{Failure, USAGE};
 
@@ -129,12 +130,6 @@ fn findings(config: &Config) -> Vec<Finding> {
         found.push(("topics.prefix".into(), why.into()));
     }
     found
-}
-
-fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    humantime::parse_duration(&text)
-        .map_err(|e| de::Error::custom(format!("{text:?} is no duration such as 7d or 12h: {e}")))
 }
 
 #[cfg(test)]

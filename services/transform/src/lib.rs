@@ -57,6 +57,8 @@ const RECORD_BYTES_MAX: usize = (25 * 1024 + 256) * 1024;
 /// What transform works with.
 pub struct World {
     pub kafka: kafka_io::Config,
+    /// Of every Kafka client of the process.
+    pub metrics: kafka_io::Metrics,
     pub registry: Registry,
     pub catalogs: Catalogs,
     pub names: Names,
@@ -117,8 +119,8 @@ pub async fn run(config: Config, world: World, process: Process) -> Result<(), E
         listener: world.listener,
         registry_is_down: false,
     };
-    let metrics = kafka_metrics(&process.metrics);
-    let engine = start(&config, &world.kafka, &process, &group, first.topics, transform)?;
+    let (kafka, metrics) = (&world.kafka, &world.metrics);
+    let engine = start(&config, (kafka, metrics), &process, &group, first.topics, transform)?;
     let audit = world.names.audit();
     let lost = |loss: &Loss| audited(loss, &group, process.name);
     tokio::select! {
@@ -126,7 +128,7 @@ pub async fn run(config: Config, world: World, process: Process) -> Result<(), E
         ended = engine.ended() => return Ok(ended?),
         () = keep_planned(&planner, &mut catalogs, &plans, &engine) => {}
         () = keep_told(&engine, &process) => {}
-        never = audit_losses(&world.kafka, &metrics, engine.status(), &audit, lost) => match never {},
+        never = audit_losses(kafka, metrics, engine.status(), &audit, lost) => match never {},
     }
     stop(&engine, config.drain()).await
 }
@@ -170,7 +172,7 @@ async fn keep_told(engine: &Engine, process: &Process) {
 
 fn start(
     config: &Config,
-    kafka: &kafka_io::Config,
+    (kafka, metrics): (&kafka_io::Config, &Metrics),
     process: &Process,
     group: &str,
     topics: Vec<String>,
@@ -192,7 +194,7 @@ fn start(
     group.instance_id = process.instance.clone();
     group.queue_bytes = config.queue_bytes;
     group.hook = hook;
-    transact(kafka, &group, options, &kafka_metrics(&process.metrics), transform)
+    transact(kafka, &group, options, metrics, transform)
 }
 
 /// Ends the open transactions; what is not committed in time comes again after the start.
@@ -213,13 +215,4 @@ fn ordinal(process: &Process) -> u32 {
             .fold(2_166_136_261_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619))
     };
     process.ordinal().or_else(|| process.instance.as_deref().map(of_name)).unwrap_or(0)
-}
-
-fn kafka_metrics(metrics: &chassis::Metrics) -> Metrics {
-    Metrics::new(&kafka_io::Families {
-        counters: &|name, help, labels| metrics.counter_vec(name, help, labels),
-        gauges: &|name, help, labels| metrics.gauge_vec(name, help, labels),
-        ratios: &|name, help, labels| metrics.float_gauge_vec(name, help, labels),
-        histograms: &|name, help, labels, bounds| metrics.histogram_vec(name, help, labels, bounds),
-    })
 }

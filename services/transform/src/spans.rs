@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::{Span, Tracer, tracer::Kind};
+use chassis::{EventOf, Kind, Span, Tracer};
 use domain::{time::UnixMillis, trace::TraceContext};
 use kafka_io::Record;
 use wire::{Delivery, Envelope, headers};
@@ -102,14 +102,12 @@ impl Spans {
 
 /// Says which event a record's span is of.
 pub(crate) fn of_event(span: &mut Span, envelope: &Envelope) {
-    if span.is_recorded() {
-        span.set_str("messaging.message.id", &envelope.event_id);
-        span.set_str("messaging.message.conversation_id", &envelope.correlation_id);
-        span.set_str("cloudevents.event_id", &envelope.event_id);
-        span.set_str("cloudevents.event_source", &envelope.source);
-        span.set_str("cloudevents.event_type", &envelope.event_type);
-        span.set_str("cloudevents.event_spec_version", "1.0");
-    }
+    span.set_event(EventOf {
+        id: &envelope.event_id,
+        correlation_id: &envelope.correlation_id,
+        source: &envelope.source,
+        event_type: &envelope.event_type,
+    });
 }
 
 #[cfg(test)]

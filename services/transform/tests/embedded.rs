@@ -101,6 +101,7 @@ impl Bench {
         let process = Process::alone("millrace-transform");
         let world = World {
             kafka: kafka.clone(),
+            metrics: kafka_io::Metrics::default(),
             registry: registry.clone(),
             catalogs: watched(folder.path(), &process, &mut around),
             names: Names::new(""),

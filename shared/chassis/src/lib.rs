@@ -22,4 +22,4 @@ pub use hook::Hook;
 pub use metrics::Metrics;
 pub use process::Process;
 pub use readiness::Readiness;
-pub use tracer::{Kind, Span, Tracer};
+pub use tracer::{EventOf, Kind, Span, Tracer};

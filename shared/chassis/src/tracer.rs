@@ -102,6 +102,15 @@ impl Tracer {
     }
 }
 
+/// The event that a span is of.
+#[derive(Debug, Clone, Copy)]
+pub struct EventOf<'a> {
+    pub id: &'a str,
+    pub correlation_id: &'a str,
+    pub source: &'a str,
+    pub event_type: &'a str,
+}
+
 impl Span {
     /// Continues `parent`, or makes ids of a trace that nobody records.
     fn unrecorded(parent: Option<TraceContext>) -> Self {
@@ -142,6 +151,19 @@ impl Span {
         if let Some(span) = &mut self.recorded {
             span.set_attribute(KeyValue::new(key, value));
         }
+    }
+
+    /// Sets what every span of an event has: ids, source and type, as messaging and CloudEvents name them.
+    pub fn set_event(&mut self, event: EventOf<'_>) {
+        if !self.is_recorded() {
+            return;
+        }
+        self.set_str("messaging.message.id", event.id);
+        self.set_str("messaging.message.conversation_id", event.correlation_id);
+        self.set_str("cloudevents.event_id", event.id);
+        self.set_str("cloudevents.event_source", event.source);
+        self.set_str("cloudevents.event_type", event.event_type);
+        self.set_str("cloudevents.event_spec_version", "1.0");
     }
 
     /// Links to another span; the SDK keeps the first 128.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(
@@ -34,6 +34,17 @@ impl From<std::time::SystemTime> for UnixMillis {
         let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
+}
+
+/// Reads a length of time as settings carry it: a text such as `7d`, `4s` or `500ms`.
+///
+/// # Errors
+/// What the text is, and what it should be like.
+pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    humantime::parse_duration(&text).map_err(|why| {
+        de::Error::custom(format!("{text:?} is no duration such as 7d, 4s or 500ms: {why}"))
+    })
 }
 
 /// Nanoseconds on a clock that never steps, since any one point the process has chosen.

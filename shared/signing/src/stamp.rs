@@ -1,6 +1,6 @@
 //! When a request was signed, and whether that is near enough.
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -24,9 +24,7 @@ impl Tolerance {
 
 impl<'de> Deserialize<'de> for Tolerance {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<'de, str>::deserialize(deserializer)?;
-        let read: Duration = humantime::parse_duration(&text)
-            .map_err(|e| D::Error::custom(format!("{text:?} is no duration such as 5m: {e}")))?;
+        let read = domain::time::duration(deserializer)?;
         i64::try_from(read.as_secs()).map(Self).map_err(D::Error::custom)
     }
 }

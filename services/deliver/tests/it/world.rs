@@ -162,6 +162,7 @@ impl World {
         let told = self.told.clone();
         let world = deliver::World {
             kafka: self.kafka.clone(),
+            metrics: Metrics::default(),
             registry,
             catalogs,
             names: self.names.clone(),

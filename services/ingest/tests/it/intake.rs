@@ -12,7 +12,7 @@ use signing::vectors::{OneOrMany, Vector};
 use tokio::net::TcpStream;
 use wire::headers::{self, text};
 
-use crate::bench::{Bench, SOURCES, Setup};
+use crate::world::{Bench, SOURCES, Setup};
 
 const BODY: &[u8] = br#"{"id":"evt_1","type":"order.placed","repository":"acme/shop","n":1}"#;
 
@@ -97,7 +97,7 @@ async fn a_verified_body_that_is_not_json_is_kept_byte_for_byte() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeat_of_a_signed_request_gets_its_200() {
     let bench = Bench::ready().await;
-    let request = || bench.signed_at("pay", "evt_9", BODY, crate::bench::now_unix() - 100);
+    let request = || bench.signed_at("pay", "evt_9", BODY, crate::world::now_unix() - 100);
     let (first, second) = (bench.send(request()).await, bench.send(request()).await);
     assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 200));
     assert_eq!(first.json()["event_id"], second.json()["event_id"]);

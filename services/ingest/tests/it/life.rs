@@ -12,7 +12,7 @@ use kafka_io::embedded::{Failure, Request as Asked};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::bench::{AMPLE, Bench, Setup, assert_refused, read_to_end};
+use crate::world::{AMPLE, Bench, Setup, assert_refused, read_to_end};
 
 fn impatient() -> Config {
     Config { acknowledge_within: Duration::from_millis(1500), ..Config::default() }

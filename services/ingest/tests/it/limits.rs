@@ -6,7 +6,7 @@ use ingest::Config;
 use testkit::wait;
 use tokio::io::AsyncWriteExt;
 
-use crate::bench::{AMPLE, Bench, Setup, assert_refused, read_to_end};
+use crate::world::{AMPLE, Bench, Setup, assert_refused, read_to_end};
 
 const HALF: &[u8] = b"POST /v1/events/shop HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n12345";
 

@@ -1,8 +1,8 @@
 //! Ingest on the embedded broker and registry, asked by a small HTTP client.
 #![allow(clippy::unwrap_used)]
 
-mod bench;
 mod intake;
 mod life;
 mod limits;
 mod refusals;
+mod world;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request};
 use http_body_util::Full;
 
-use crate::bench::{Bench, SOURCES, assert_refused, now_unix, read_to_end};
+use crate::world::{Bench, SOURCES, assert_refused, now_unix, read_to_end};
 
 const BODY: &[u8] = br#"{"id":"evt_1","type":"order.placed"}"#;
 

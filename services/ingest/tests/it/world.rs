@@ -129,6 +129,7 @@ impl Bench {
         let (tell, told) = mpsc::unbounded_channel();
         let world = World {
             kafka: kafka.clone(),
+            metrics: kafka_io::Metrics::default(),
             registry: registry.clone(),
             catalogs: catalogs.clone(),
             names: Names::new(""),
