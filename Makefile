@@ -6,7 +6,7 @@ SHELL := bash
 export PATH := $(CURDIR)/.cache/tools/bin:$(PATH)
 MILLRACE := target/debug/millrace
 
-.PHONY: help demo dev up down test check deploy-check docs-check fmt bench chaos clean
+.PHONY: help demo dev up down test check deploy-check docs-check fmt bench chaos million clean
 
 help: ## says what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -55,6 +55,11 @@ chaos: ## kills every service 20 times and a broker 5 times under load
 	@.ci/setup test
 	MILLRACE_CHAOS=whole cargo nextest run --workspace --all-targets --profile chaos \
 	  -E 'package(millrace-tests) & test(chaos)' --no-capture
+
+million: ## lists, counts and replays a million dead letters on a real Kafka, with a kill -9
+	@.ci/setup test
+	cargo nextest run --workspace --all-targets --profile chaos --run-ignored only \
+	  -E 'package(dlq-replayer) & test(of_a_million)' --no-capture
 
 clean: down ## removes what was built and what local runs keep; .cache/ stays
 	rm -rf target .cache/local .cache/check

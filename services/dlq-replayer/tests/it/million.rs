@@ -1,6 +1,6 @@
 //! A million dead letters on a real Kafka: how long a page and a count take, and what memory.
 //!
-//! `cargo test --release -p dlq-replayer --test it -- --ignored --exact million::of_a_million --nocapture`
+//! `make million` runs it.
 
 use std::{
     fs,
