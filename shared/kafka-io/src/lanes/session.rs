@@ -231,7 +231,7 @@ impl<'a> Session<'a> {
     }
 
     fn note_commits(&mut self) {
-        let ended = self.group.commits_ended();
+        let ended = self.group.note_commits();
         if !ended.is_empty() && self.group.commits_open() == 0 {
             self.driver.shared.commit_ended(ended.iter().all(|commit| commit.failure.is_none()));
         }
@@ -241,7 +241,6 @@ impl<'a> Session<'a> {
                 self.commit_at = Some(Instant::now() + COMMIT_AGAIN);
             }
             for (partition, next) in commit.positions {
-                self.group.settled(&partition.topic, partition.partition, next);
                 self.driver.shared.tracker.lock().committed(&partition, next);
             }
         }
