@@ -15,7 +15,7 @@ use wire::{Kind, topics::Names};
 use crate::{
     health::Health,
     series::Families,
-    sources::{Known, Sources},
+    sources::{Known, Sources, Wanted},
 };
 
 /// Every source's topic is there.
@@ -52,8 +52,7 @@ impl Keeper {
             let catalog = self.catalogs.current();
             // A changed secret or limit holds at once, also while Kafka is down.
             self.publish(&catalog);
-            let wanted: Vec<String> =
-                catalog.sources.keys().map(|name| self.names.raw(name.as_str())).collect();
+            let wanted = self.wanted(&catalog);
             let topics = self.look(&wanted).await;
             let schemas = self.register(&wanted).await;
             self.publish(&catalog);
@@ -73,9 +72,17 @@ impl Keeper {
         self.sources.store(Arc::new(sources));
     }
 
+    fn wanted(&self, catalog: &Catalog) -> Vec<Wanted> {
+        let each = catalog.sources.values().map(|source| Wanted {
+            topic: self.names.raw(source.name.as_str()),
+            partitions: source.partitions,
+        });
+        each.collect()
+    }
+
     /// Asks the cluster which topics are there.
-    async fn look(&mut self, wanted: &[String]) -> Result<(), String> {
-        let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    async fn look(&mut self, wanted: &[Wanted]) -> Result<(), String> {
+        let names: Vec<&str> = wanted.iter().map(|wanted| wanted.topic.as_str()).collect();
         match self.admin.describe(&names).await {
             Ok(existing) => {
                 self.known.topics = Some(existing.into_keys().collect());
@@ -90,8 +97,8 @@ impl Keeper {
     }
 
     /// Registers the schemas that are not registered yet; the first failure speaks for all.
-    async fn register(&mut self, wanted: &[String]) -> Result<(), String> {
-        for topic in wanted {
+    async fn register(&mut self, wanted: &[Wanted]) -> Result<(), String> {
+        for Wanted { topic, .. } in wanted {
             if self.known.schemas.contains_key(topic) {
                 continue;
             }

@@ -34,6 +34,13 @@ enum Gate {
     NoSchema,
 }
 
+/// A topic that the catalog needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) topic: String,
+    pub(crate) partitions: i32,
+}
+
 /// What is known of the world around: it outlives a cluster or a registry that is down.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
@@ -44,19 +51,23 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// Names the topics that are missing and what to do; nothing while the cluster has not spoken.
-    pub(crate) fn missing(&self, wanted: &[String]) -> Result<(), String> {
+    /// Names the topics that are missing, what is wanted and what to do; nothing while the cluster
+    /// has not spoken.
+    pub(crate) fn missing(&self, wanted: &[Wanted]) -> Result<(), String> {
         let Some(topics) = &self.topics else { return Ok(()) };
-        let missing: Vec<&str> =
-            wanted.iter().filter(|topic| !topics.contains(*topic)).map(String::as_str).collect();
-        match missing[..] {
-            [] => Ok(()),
-            [one] => Err(format!("topic {one} is missing; run `millrace topics apply`")),
-            _ => Err(format!(
-                "topics {} are missing; run `millrace topics apply`",
-                missing.join(", ")
-            )),
+        let missing = wanted.iter().filter(|wanted| !topics.contains(&wanted.topic));
+        let missing = missing.map(|Wanted { topic, partitions }| {
+            format!("topic {topic} is missing (wanted: {partitions} partitions)")
+        });
+        let missing: Vec<String> = missing.collect();
+        if missing.is_empty() {
+            return Ok(());
         }
+        // Replication and retention are the operator's settings, not the catalog's: the plan tells them.
+        Err(format!(
+            "{}; run `millrace topics apply`, or first `millrace topics plan` to see all that is wanted",
+            missing.join(", ")
+        ))
     }
 
     fn gate(&self, topic: &str) -> Gate {
@@ -121,12 +132,22 @@ mod tests {
     }
 
     #[test]
-    fn missing_topics_are_named_with_the_command_that_makes_them() {
+    fn missing_topics_are_named_with_what_is_wanted_and_the_command_that_makes_them() {
         let mut known = Known::default();
-        let wanted = ["raw.a".to_owned(), "raw.b".to_owned()];
+        let wanted = [("raw.a", 6), ("raw.b", 3), ("raw.c", 1)]
+            .map(|(topic, partitions)| Wanted { topic: topic.to_owned(), partitions });
         assert_eq!(known.missing(&wanted), Ok(()), "the cluster has not spoken");
         known.topics = Some(BTreeSet::from(["raw.b".to_owned()]));
-        let said = known.missing(&wanted).expect_err("one is missing");
-        assert!(said.contains("raw.a is missing") && said.contains("topics apply"), "{said}");
+        let said = known.missing(&wanted).expect_err("two are missing");
+        for part in [
+            "topic raw.a is missing (wanted: 6 partitions), topic raw.c is missing (wanted: 1 ",
+            "run `millrace topics apply`",
+            "`millrace topics plan`",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(!said.contains("raw.b"), "{said}");
+        known.topics = Some(wanted.iter().map(|wanted| wanted.topic.clone()).collect());
+        assert_eq!(known.missing(&wanted), Ok(()));
     }
 }

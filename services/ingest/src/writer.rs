@@ -9,21 +9,21 @@ use crate::{config::Config, health::Health, refusal::Refusal};
 
 /// The largest record that any topic of ours takes: the largest body and what is around it.
 const RECORD_BYTES_MAX: usize = (25 * 1024 + 256) * 1024;
-/// librdkafka lets go of what is late once a second.
+/// librdkafka looks for what is late once a second.
 const LATE_BY_MAX: Duration = Duration::from_secs(1);
 
 /// The hand that writes events.
 pub(crate) struct Writer {
     pub(crate) producer: Producer,
     pub(crate) health: Arc<Health>,
-    /// When a sender is told, also if the producer has said nothing.
+    /// By when the producer has let go of an event.
     pub(crate) within: Duration,
     /// Counts events of which nothing was said.
     pub(crate) possibly_written: IntCounter,
 }
 
-/// Returns how the producer is to write: an event that is not acknowledged is let go of by the
-/// time its sender is told.
+/// Returns how the producer is to write: an event is let go of up to a second after its time there,
+/// so that this ends before the limit; a limit below 2 s leaves half of it for acknowledgements.
 pub(crate) fn options(config: &Config) -> ProducerOptions {
     let within = config.acknowledge_within;
     ProducerOptions {
@@ -46,7 +46,7 @@ impl Writer {
     /// The event may be written all the same.
     pub(crate) async fn write(&self, event: Outgoing) -> Result<Written, Refusal> {
         let acknowledged = self.producer.try_send(event).map_err(|why| self.refused(&why))?;
-        // Past the limit and what the producer may be late by, nothing is waited for.
+        // The producer speaks first; a sender is told also where it is later than it ever should be.
         match tokio::time::timeout(self.within + LATE_BY_MAX, acknowledged).await {
             Ok(Ok(written)) => {
                 self.health.answered();
@@ -83,12 +83,28 @@ impl Writer {
 mod tests {
     use super::*;
 
+    /// When a producer with these options lets go of an event: at the earliest, and at the latest.
+    fn let_go_of(config: &Config) -> (Duration, Duration) {
+        let first = options(config).ack_timeout;
+        (first, first + LATE_BY_MAX)
+    }
+
     #[test]
-    fn an_event_is_let_go_of_before_its_sender_is_told() {
-        for (within, expected) in [(4000, 3000), (1000, 500), (500, 250)] {
+    fn an_event_is_let_go_of_in_the_second_before_the_limit_or_in_the_one_after_half_a_short_one() {
+        for (within, first, last) in
+            [(10_000, 9000, 10_000), (4000, 3000, 4000), (2000, 1000, 2000), (500, 250, 1250)]
+        {
             let config =
                 Config { acknowledge_within: Duration::from_millis(within), ..Config::default() };
-            assert_eq!(options(&config).ack_timeout, Duration::from_millis(expected));
+            let expected = (Duration::from_millis(first), Duration::from_millis(last));
+            assert_eq!(let_go_of(&config), expected, "within {within} ms");
         }
+    }
+
+    #[test]
+    fn the_commented_defaults_say_when_an_event_is_let_go_of() {
+        let (first, last) = let_go_of(&Config::default());
+        let told = format!("between {} and {} s", first.as_secs(), last.as_secs());
+        assert!(crate::DEFAULTS.contains(&told), "{told}");
     }
 }

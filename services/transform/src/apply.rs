@@ -10,7 +10,7 @@ use wire::{Delivery, Envelope};
 
 use crate::{
     deliveries,
-    plan::{Lane, Route},
+    plan::{LOOK_EVERY, Lane, Route},
 };
 
 /// What one route made of an event that it wanted.
@@ -116,12 +116,35 @@ pub(crate) fn encode(
         headers,
         timestamp_ms: None,
     };
-    let bytes = outgoing.bytes();
-    if bytes > lane.record_bytes_max {
-        let (topic, max) = (&lane.topic, lane.record_bytes_max);
-        return Err(invalid(format!(
-            "the delivery has {bytes} bytes and {topic} takes {max}: make the mapping's result smaller, or raise the topic's max.message.bytes"
-        )));
+    match outgoing.bytes() {
+        bytes if bytes > lane.record_bytes_max => Err(invalid(too_large(lane, bytes))),
+        _ => Ok(outgoing),
     }
-    Ok(outgoing)
+}
+
+fn too_large(lane: &Lane, bytes: usize) -> String {
+    let (topic, max, every) = (&lane.topic, lane.record_bytes_max, LOOK_EVERY.as_secs());
+    format!(
+        "the delivery has {bytes} bytes and {topic} takes {max}: make the mapping's result smaller, or raise the topic's max.message.bytes, which transform looks at every {every} s"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_too_large_for_its_topic_says_what_to_do_and_when_it_holds() {
+        let lane = Lane {
+            destination: "crm".into(),
+            topic: "out.crm".into(),
+            schema_id: 1,
+            record_bytes_max: 10,
+            send: "send out.crm".into(),
+        };
+        let told = too_large(&lane, 11);
+        for part in ["11 bytes", "out.crm takes 10", "max.message.bytes", "looks at every 30 s"] {
+            assert!(told.contains(part), "{told}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 /// The catalog's schemas are registered, and unknown ones can be fetched.
 pub(crate) const REGISTRY: &str = "registry";
-/// Every topic read and written is there.
+/// Every topic read and written is there; a source that lacks none is read meanwhile.
 pub(crate) const TOPICS: &str = "topics";
 /// The consumer group has said what this replica reads.
 pub(crate) const KAFKA: &str = "kafka";

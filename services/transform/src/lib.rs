@@ -23,6 +23,7 @@ mod series;
 mod spans;
 mod story;
 mod told;
+mod topics;
 
 use std::{
     sync::Arc,
@@ -34,7 +35,9 @@ use catalog_io::Catalogs;
 use chassis::Process;
 use domain::time::UnixMillis;
 use kafka_io::{
-    Engine, EngineError, GroupOptions, Loss, Metrics, TransactOptions, audit_losses, transact,
+    Engine, EngineError, GroupOptions, Loss, Metrics, TransactOptions, audit_losses,
+    topics::{Admin, AdminError, AdminOptions},
+    transact,
 };
 use registry_io::Registry;
 use tokio::runtime::Handle;
@@ -45,7 +48,7 @@ pub use crate::{
     told::{Became, Listener, Told},
 };
 use crate::{
-    planner::{Planned, Planner},
+    planner::{Basis, Planned, Planner},
     processor::Transform,
     series::Families,
     spans::Spans,
@@ -53,6 +56,8 @@ use crate::{
 
 /// The largest record that any topic of ours takes: the largest body and what is around it.
 const RECORD_BYTES_MAX: usize = (25 * 1024 + 256) * 1024;
+/// How long Kafka may take to describe its topics.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
 /// What transform works with.
 pub struct World {
@@ -68,8 +73,12 @@ pub struct World {
 
 /// Why transform ended by itself.
 #[derive(Debug, thiserror::Error)]
-#[error("transform ended: {0}")]
-pub struct Error(#[from] EngineError);
+pub enum Error {
+    #[error("transform ended: {0}")]
+    Engine(#[from] EngineError),
+    #[error("could not prepare looking at topics: {0}")]
+    Topics(#[from] AdminError),
+}
 
 /// Returns the consumer group of transform's replicas.
 pub fn group(names: &Names) -> String {
@@ -78,9 +87,9 @@ pub fn group(names: &Names) -> String {
 
 /// Runs transform until the process stops; then ends the open transactions and returns.
 ///
-/// It waits, unready, for Kafka, its topics and the registry, and goes on by itself. Replicas need
-/// an instance name each: their transactional ids come from it, and two with the same ids shut each
-/// other out.
+/// It waits, unready, for Kafka, its topics and the registry, and goes on by itself; a source whose
+/// topics are there does not wait for another's. Replicas need an instance name each: their
+/// transactional ids come from it, and two with the same ids shut each other out.
 ///
 /// # Errors
 /// Where a setting is refused, or a defect ends the engine.
@@ -90,24 +99,13 @@ pub async fn run(config: Config, world: World, process: Process) -> Result<(), E
     for condition in [conditions::TOPICS, conditions::REGISTRY, conditions::KAFKA] {
         process.ready.set(condition, Err("starting".into()));
     }
-    let planner = Planner {
-        kafka: world.kafka.clone(),
-        registry: world.registry.clone(),
-        names: world.names.clone(),
-        catalogs: world.catalogs.clone(),
-        families: families.clone(),
-        ready: process.ready.clone(),
-    };
-    let mut catalogs = world.catalogs.clone();
-    let Some(first) = process.stop.run_until_cancelled(planner.next()).await else {
+    let mut planner = planner(&world, &process, &families)?;
+    let Some(first) = process.stop.run_until_cancelled(planner.first()).await else {
         return Ok(());
     };
-    tracing::info!(
-        catalog = first.plan.catalog_version,
-        topics = first.topics.len(),
-        "transform starts"
-    );
-    let plans = Arc::new(ArcSwap::from_pointee(first.plan));
+    let Planned { plan, basis } = first;
+    tracing::info!(catalog = plan.catalog_version, topics = basis.topics.len(), "transform starts");
+    let plans = Arc::new(ArcSwap::from_pointee(plan));
     let transform = Transform {
         plans: plans.clone(),
         registry: world.registry,
@@ -120,13 +118,14 @@ pub async fn run(config: Config, world: World, process: Process) -> Result<(), E
         registry_is_down: false,
     };
     let (kafka, metrics) = (&world.kafka, &world.metrics);
-    let engine = start(&config, (kafka, metrics), &process, &group, first.topics, transform)?;
+    let topics = basis.topics.clone();
+    let engine = start(&config, (kafka, metrics), &process, &group, topics, transform)?;
     let audit = world.names.audit();
     let lost = |loss: &Loss| audited(loss, &group, process.name);
     tokio::select! {
         () = process.stop.cancelled() => {}
         ended = engine.ended() => return Ok(ended?),
-        () = keep_planned(&planner, &mut catalogs, &plans, &engine) => {}
+        () = keep_planned(&mut planner, basis, &plans, &engine) => {}
         () = keep_told(&engine, &process) => {}
         never = audit_losses(kafka, metrics, engine.status(), &audit, lost) => match never {},
     }
@@ -139,21 +138,33 @@ fn audited(loss: &Loss, group: &str, service: &str) -> Vec<u8> {
     lost.json(service, UnixMillis::from(SystemTime::now()).0)
 }
 
-/// Takes every new catalog; never returns.
+fn planner(world: &World, process: &Process, families: &Families) -> Result<Planner, AdminError> {
+    let options = AdminOptions { timeout: LOOK_WITHIN, broker: None };
+    Ok(Planner {
+        admin: Admin::open(&world.kafka, options)?,
+        registry: world.registry.clone(),
+        names: world.names.clone(),
+        catalogs: world.catalogs.clone(),
+        families: families.clone(),
+        ready: process.ready.clone(),
+    })
+}
+
+/// Takes every new plan; never returns.
 async fn keep_planned(
-    planner: &Planner,
-    catalogs: &mut Catalogs,
+    planner: &mut Planner,
+    mut basis: Basis,
     plans: &ArcSwap<plan::Plan>,
     engine: &Engine,
 ) {
     loop {
-        if catalogs.current().version == plans.load().catalog_version {
-            catalogs.changed().await;
-        }
-        let Planned { plan, topics } = planner.next().await;
-        tracing::info!(catalog = plan.catalog_version, topics = topics.len(), "catalog taken");
+        let Planned { plan, basis: next } = planner.next(&basis).await;
+        tracing::info!(catalog = plan.catalog_version, topics = next.topics.len(), "plan taken");
         plans.store(Arc::new(plan));
-        engine.set_topics(topics);
+        if next.topics != basis.topics {
+            engine.set_topics(next.topics.clone());
+        }
+        basis = next;
     }
 }
 

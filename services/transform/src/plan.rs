@@ -1,11 +1,12 @@
 //! The catalog as transform needs it: what to do with a record of each topic it reads.
 //!
 //! A plan is made before it is used, with every schema registered and every topic looked at, so
-//! that no record waits for either. It is swapped whole when the catalog changes.
+//! that no record waits for either. It is swapped whole when the catalog or a topic changes.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use catalog_io::Catalog;
@@ -17,6 +18,8 @@ use crate::series::{Families, RouteSeries, SourceSeries};
 
 /// The service's part of the name of its dead-letter topics.
 pub(crate) const STREAM: &str = "transform";
+/// How long until the topics are looked at again though nothing is missing; dead letters tell it.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// What a topic takes that does not say so.
 const RECORD_BYTES_DEFAULT: usize = 1024 * 1024;
 /// What Kafka's format adds to a record alone in its batch.
@@ -83,41 +86,15 @@ pub(crate) struct Lane {
     pub(crate) destination: String,
     pub(crate) topic: Arc<str>,
     pub(crate) schema_id: u32,
-    /// The largest record the topic takes.
+    /// The largest record the topic took when it was last looked at.
     pub(crate) record_bytes_max: usize,
     /// The span's name.
     pub(crate) send: String,
 }
 
-/// What a plan needs that is not there.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("missing topics: {}; run `millrace topics apply`", .0.join(", "))]
-pub(crate) struct Missing(pub(crate) Vec<String>);
-
-/// Returns the topics that transform reads with this catalog.
-pub(crate) fn read_topics(catalog: &Catalog, names: &Names) -> Vec<String> {
-    let each = catalog.sources.keys();
-    each.flat_map(|s| [names.raw(s.as_str()), names.raw_replay(s.as_str())]).collect()
-}
-
-/// Returns the topics that transform writes with this catalog.
-pub(crate) fn written_topics(catalog: &Catalog, names: &Names) -> Vec<String> {
-    let dead = catalog.sources.keys().map(|s| names.dlq(STREAM, s.as_str()));
-    dead.chain(catalog.destinations.keys().map(|d| names.out(d.as_str()))).collect()
-}
-
-/// Says which of the topics are not among the existing ones.
-pub(crate) fn check_topics(
-    wanted: &[String],
-    existing: &BTreeMap<String, Existing>,
-) -> Result<(), Missing> {
-    let missing: Vec<String> =
-        wanted.iter().filter(|name| !existing.contains_key(*name)).cloned().collect();
-    if missing.is_empty() { Ok(()) } else { Err(Missing(missing)) }
-}
-
 impl Plan {
-    /// Registers the schemas of every topic read and written, and makes the plan.
+    /// Registers the schemas of every topic read and written, and makes the plan of the sources that
+    /// are `read`: all of their topics are `existing`.
     ///
     /// # Errors
     /// The registry's, naming the subject; nothing is used in part.
@@ -125,12 +102,17 @@ impl Plan {
         catalog: &Catalog,
         names: &Names,
         registry: &Registry,
+        read: &BTreeSet<String>,
         existing: &BTreeMap<String, Existing>,
         families: &Families,
     ) -> Result<Self, registry_io::Error> {
         let mut lanes = HashMap::new();
         for name in catalog.destinations.keys() {
             let topic = names.out(name.as_str());
+            // Of what is read, nothing goes to a lane that is not there.
+            if !existing.contains_key(&topic) {
+                continue;
+            }
             let schema_id = registry.register(&wire::subject(&topic), Kind::Delivery).await?;
             let record_bytes_max = record_bytes_max(existing.get(&topic));
             let send = format!("send {topic}");
@@ -139,7 +121,7 @@ impl Plan {
             lanes.insert(name.as_str(), lane);
         }
         let mut sources = HashMap::new();
-        for name in catalog.sources.keys() {
+        for name in catalog.sources.keys().filter(|name| read.contains(name.as_str())) {
             // Known schemas carry on when the registry is down later.
             for topic in [names.raw(name.as_str()), names.raw_replay(name.as_str())] {
                 registry.register(&wire::subject(&topic), Kind::Envelope).await?;
@@ -151,7 +133,7 @@ impl Plan {
         Ok(Self { catalog_version: catalog.version.clone(), sources })
     }
 
-    /// Returns what to do with a topic's records, `None` for one that the catalog no longer has.
+    /// Returns what to do with a topic's records, `None` for one that is not, or no longer, read.
     pub(crate) fn source(&self, topic: &str) -> Option<&Arc<Source>> {
         self.sources.get(topic)
     }
@@ -200,17 +182,6 @@ fn record_bytes_max(topic: Option<&Existing>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_missing_topic_is_named_with_the_command_that_makes_it() {
-        let here = Existing { partitions: 3, replication: 1, config: BTreeMap::new() };
-        let existing = BTreeMap::from([("raw.a".to_owned(), here)]);
-        let wanted = ["raw.a", "out.b", "dlq.transform.a"].map(str::to_owned);
-        let missing = check_topics(&wanted, &existing).expect_err("two are missing").to_string();
-        for part in ["out.b", "dlq.transform.a", "millrace topics apply"] {
-            assert!(missing.contains(part), "{missing}");
-        }
-    }
 
     #[test]
     fn a_dead_letter_keeps_its_partition_where_the_topic_has_it() {

@@ -31,7 +31,7 @@ use crate::{
 
 /// How long a record waits for a registry that is down before it is tried again.
 const REGISTRY_PAUSE: Duration = Duration::from_secs(1);
-/// How long a record of a source that has left the catalog waits for its topic to be let go.
+/// How long a record of a source that is no longer read waits for its topic to be let go.
 const LEAVING_PAUSE: Duration = Duration::from_millis(500);
 
 /// The processor and what it works with.
@@ -62,7 +62,7 @@ impl Processor for Transform {
     fn process(&mut self, record: &Record, batch: &mut Batch) {
         let plan = self.plans.load();
         let Some(source) = plan.source(&record.topic).cloned() else {
-            let why = format!("the catalog no longer has the source of {}", record.topic);
+            let why = format!("the source of {} is no longer read", record.topic);
             batch.postpone(why, LEAVING_PAUSE);
             return;
         };
@@ -94,7 +94,7 @@ impl Processor for Transform {
     fn refused(&mut self, record: &Record, refusal: &Refusal, batch: &mut Batch) {
         let plan = self.plans.load();
         let Some(source) = plan.source(&record.topic).cloned() else {
-            batch.postpone("the catalog no longer has its source", LEAVING_PAUSE);
+            batch.postpone("its source is no longer read", LEAVING_PAUSE);
             return;
         };
         let started = Instant::now();

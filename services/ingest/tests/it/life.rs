@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::world::{AMPLE, Bench, Setup, assert_refused, read_to_end};
 
 fn impatient() -> Config {
-    Config { acknowledge_within: Duration::from_millis(1500), ..Config::default() }
+    Config { acknowledge_within: Duration::from_secs(2), ..Config::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,7 +35,8 @@ async fn a_registry_that_is_down_at_the_start_is_waited_for() {
 async fn a_missing_topic_is_named_and_holds_up_its_own_source_only() {
     let topics = ["raw.code", "raw.pay", "raw.standard"].map(str::to_owned).to_vec();
     let bench = Bench::start(Setup { topics, ..Setup::default() }).await;
-    bench.await_unmet("topics", "raw.shop is missing; run `millrace topics apply`").await;
+    let missing = "topic raw.shop is missing (wanted: 3 partitions); run `millrace topics apply`";
+    bench.await_unmet("topics", missing).await;
     assert_refused(&bench.send(bench.signed("shop", "e", b"1")).await, 503);
     testkit::wait::until_some("another source to take events", AMPLE, || async {
         (bench.send(bench.signed("pay", "e", b"1")).await.status == 200).then_some(())
@@ -56,7 +57,9 @@ async fn without_kafka_senders_are_told_in_time_and_it_goes_on_by_itself() {
     let reply = bench.send(bench.signed("shop", "e2", b"1")).await;
     assert_refused(&reply, 503);
     assert!(reply.headers.contains_key("retry-after"));
-    assert!(begun.elapsed() < Duration::from_secs(3), "after {:?}", begun.elapsed());
+    // In the second before the limit; the machine may be busy.
+    let (first, last) = (Duration::from_secs(1), Duration::from_millis(2800));
+    assert!((first..last).contains(&begun.elapsed()), "after {:?}", begun.elapsed());
     bench.await_unmet("kafka", "").await;
     let labels = [("source", "shop"), ("reason", "broker")];
     assert_eq!(bench.counted("millrace_ingest_events_total", &labels), 1);
