@@ -1,15 +1,31 @@
 //! Values as JSON for a person: bodies as what they are, bytes in base64 only where nothing else does.
 
+use std::fmt::Display;
+
 use registry_io::Registry;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::runtime::Handle;
 use wire::{Delivery, Envelope, Receipt, Recorded};
 
 use crate::show::text;
 
 /// Decodes a record; failing is told in the log, since the record is shown all the same.
 pub(crate) async fn decoded<T: Recorded>(registry: &Registry, value: &[u8]) -> Option<T> {
-    match registry.decode(value).await {
+    told(registry.decode(value).await)
+}
+
+/// Decodes a record on a thread that may block.
+pub(crate) fn decoded_blocking<T: Recorded>(
+    registry: &Registry,
+    runtime: &Handle,
+    value: &[u8],
+) -> Option<T> {
+    told(registry.decode_blocking(runtime, value))
+}
+
+fn told<T>(decoded: Result<T, impl Display>) -> Option<T> {
+    match decoded {
         Ok(record) => Some(record),
         Err(error) => {
             tracing::debug!(%error, "a value is shown without being decoded");

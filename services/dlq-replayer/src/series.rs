@@ -90,7 +90,7 @@ impl Series {
             ),
             depth: metrics.gauge_vec(
                 "millrace_dlq_depth_records",
-                "Offsets between the first dead letter that is kept and the last.",
+                "Offsets from the first dead letter that is kept to the last: at least as many as letters.",
                 topic,
             ),
             oldest: metrics.float_gauge_vec(
@@ -175,4 +175,32 @@ impl Drop for Running {
 #[allow(clippy::cast_precision_loss)] // milliseconds of our time are exact
 fn seconds(ms: i64) -> f64 {
     ms as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    /// Offsets are more than records: markers of transactions and doubles have some too.
+    #[test]
+    fn panels_and_guide_say_that_depth_and_lag_are_offsets() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let read = |path| std::fs::read_to_string(format!("{root}/{path}")).expect("it is there");
+        let board: Value = serde_json::from_str(&read("helm/millrace/dashboards/overview.json"))
+            .expect("the dashboard is JSON");
+        let panels = board["panels"].as_array().expect("it has panels");
+        let guide = read("docs/guides/telemetry.md");
+        for name in ["millrace_dlq_depth_records", "millrace_consumer_lag_records"] {
+            let shows = |panel: &&Value| panel["targets"].to_string().contains(name);
+            let shown: Vec<&Value> = panels.iter().filter(shows).collect();
+            assert_eq!(shown.len(), 2, "{name}");
+            for panel in shown {
+                let told = panel["description"].to_string().to_lowercase();
+                assert!(told.contains("offsets") && told.contains("markers"), "{panel}");
+            }
+            let row = guide.lines().find(|line| line.starts_with(&format!("| `{name}`")));
+            let told = row.expect("the guide has a row for it");
+            assert!(told.contains("offsets") && told.contains("markers"), "{told}");
+        }
+    }
 }

@@ -12,15 +12,20 @@ use std::time::Duration;
 use registry_io::Registry;
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Error, cluster::Cluster, replayer::blocking};
 
+use entry::Entries;
 pub use entry::{Entry, Happened};
 use matching::Ids;
+use scan::Search;
 
 /// The most entries of a story; one that has more is told as not complete.
 pub const ENTRIES_MAX: usize = 1000;
+/// The most bytes of a story's records: they are held until it is told.
+const BYTES_MAX: usize = 128 << 20;
 /// The longest id searched for.
 const ID_BYTES_MAX: usize = 512;
 
@@ -29,9 +34,9 @@ const ID_BYTES_MAX: usize = 512;
 pub struct StoryQuery {
     /// An event's id, a correlation id, a delivery's, or one that a provider gave.
     pub id: String,
-    /// Written at or after, in milliseconds since 1970.
+    /// Written at or after, in milliseconds since 1970; of a dead letter, given up on.
     pub since_ms: i64,
-    /// Written before; `None` is now.
+    /// Written before, or given up on; `None` is now.
     pub until_ms: Option<i64>,
 }
 
@@ -65,27 +70,28 @@ pub(crate) async fn find(
 ) -> Result<Story, Error> {
     check(&query)?;
     let told = std::sync::Arc::new(told);
-    let mut ids = Ids::new(&query.id);
-    let first = look(&cluster, &ids, &query, told.clone()).await?;
-    let mut found = entry::of(first, &mut ids, registry).await;
-    if ids.has_grown() {
-        // Found by a provider's id: the event's other records know the event's only.
-        let again = look(&cluster, &ids, &query, told).await?;
-        found = entry::of(again, &mut ids, registry).await;
+    let ids = Ids::new(&query.id);
+    let stop = CancellationToken::new();
+    let _stopped_with_us = stop.clone().drop_guard();
+    let (registry, runtime) = (registry.clone(), Handle::current());
+    let search = Search { cluster, registry, runtime, query, stop };
+    let (first, mut ids) = look(search.clone(), ids, told.clone()).await?;
+    if !ids.has_grown() {
+        return Ok(first.story());
     }
+    // Found by a provider's id: the event's other records know the event's only.
+    let (mut found, _) = look(search, ids, told).await?;
+    // What the first look left out may have named another event.
+    found.complete &= first.complete;
     Ok(found.story())
 }
 
 async fn look(
-    cluster: &Cluster,
-    ids: &Ids,
-    query: &StoryQuery,
+    search: Search,
+    mut ids: Ids,
     told: std::sync::Arc<impl Fn(&StoryProgress) + Send + Sync + 'static>,
-) -> Result<scan::Found, Error> {
-    let (cluster, ids, query) = (cluster.clone(), ids.clone(), query.clone());
-    let stop = CancellationToken::new();
-    let _stopped_with_us = stop.clone().drop_guard();
-    blocking("the search", move || scan::scan(&cluster, &ids, &query, &stop, &*told)).await
+) -> Result<(Entries, Ids), Error> {
+    blocking("the search", move || Ok((scan::scan(&search, &mut ids, &*told)?, ids))).await
 }
 
 fn check(query: &StoryQuery) -> Result<(), Error> {

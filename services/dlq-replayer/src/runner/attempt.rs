@@ -32,6 +32,8 @@ const BATCH_TIME: Duration = Duration::from_millis(500);
 const PASSED_MAX: usize = 50_000;
 /// How often the job's record says that its runner lives.
 const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Records between two looks at the clock.
+const LOOK: usize = 64;
 /// The most one call to the brokers may take.
 const CALL: Duration = Duration::from_secs(20);
 /// After so long a start is asked whether to go on.
@@ -69,6 +71,8 @@ struct Out {
     sent: Vec<LetterId>,
     bytes: usize,
     passed: usize,
+    /// Letters that an earlier go has decided about.
+    passed_over: usize,
     since: Instant,
     heartbeat: Instant,
     /// The job's record must be written with the position: it names a failed letter.
@@ -86,6 +90,7 @@ impl Out {
             sent: Vec::new(),
             bytes: 0,
             passed: 0,
+            passed_over: 0,
             since: now,
             heartbeat: now,
             is_job_changed: false,
@@ -252,7 +257,7 @@ impl<'a> Attempt<'a> {
             if self.job.has_failed(&letter) {
                 scan.failed(decision);
             }
-            return Ok(());
+            return self.pass_over(scan, lessons);
         }
         match decision {
             Decision::Republish | Decision::Quarantine => {
@@ -266,6 +271,19 @@ impl<'a> Attempt<'a> {
         }
         self.pass(&letter);
         if self.is_due(lessons) { self.commit(scan, lessons) } else { Ok(()) }
+    }
+
+    /// Passes a letter that an earlier go has decided about, and says meanwhile that the runner lives:
+    /// with many of them others would take over a job that is gone on with, and begin here too.
+    fn pass_over(&mut self, scan: &Scan<'_>, lessons: &mut Lessons) -> Result<(), Error> {
+        self.out.passed_over += 1;
+        self.runner.hook.hit("replay.passed_over");
+        let asks = self.out.passed_over.is_multiple_of(LOOK);
+        if asks && self.is_silent() { self.commit(scan, lessons) } else { Ok(()) }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.out.heartbeat.elapsed() >= HEARTBEAT
     }
 
     /// Sends a letter where it belongs, unless it can't be sent.
@@ -328,10 +346,8 @@ impl<'a> Attempt<'a> {
             || out.bytes >= BATCH_BYTES
             || out.passed >= PASSED_MAX
             || (lessons.one_at_a_time && !out.sent.is_empty());
-        // The clock is asked for every sixty-fourth record only.
-        full || (out.passed.is_multiple_of(64)
-            && ((out.open && out.since.elapsed() >= BATCH_TIME)
-                || out.heartbeat.elapsed() >= HEARTBEAT))
+        full || (out.passed.is_multiple_of(LOOK)
+            && ((out.open && out.since.elapsed() >= BATCH_TIME) || self.is_silent()))
     }
 
     fn begin(&mut self) -> Result<(), Error> {
@@ -350,9 +366,12 @@ impl<'a> Attempt<'a> {
 
     /// Commits what was sent together with how far the ranges were passed.
     fn commit(&mut self, scan: &Scan<'_>, lessons: &mut Lessons) -> Result<(), Error> {
-        self.job.counts = scan.counts;
+        // Until all that was done before is passed over again, what is recorded is further on.
+        if scan.counts.scanned >= self.job.counts.scanned {
+            self.job.counts = scan.counts;
+        }
         self.begin()?;
-        if self.out.is_job_changed || self.out.heartbeat.elapsed() >= HEARTBEAT {
+        if self.out.is_job_changed || self.is_silent() {
             self.send_job()?;
         }
         let flushed = self.out.producer.flush_and_await(CALL);

@@ -7,12 +7,16 @@ use registry_io::Registry;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::runtime::Handle;
 use wire::{
-    Delivery, Envelope, Receipt, headers,
+    Delivery, Envelope, Receipt, Recorded, headers,
     topics::{Names, TopicKind},
 };
 
-use super::{Story, matching::Ids, scan::Found};
+use super::{
+    BYTES_MAX, ENTRIES_MAX, Story,
+    matching::{Ids, Says},
+};
 use crate::{LetterId, decode, letter::Letter};
 
 /// What happened to the event.
@@ -55,13 +59,53 @@ pub struct Entry {
     pub details: Option<Value>,
 }
 
-/// Entries as they are found.
+/// Entries as they are found; only records that belong to the story are kept and counted.
 pub(super) struct Entries {
     entries: Vec<Entry>,
-    complete: bool,
+    /// Of their records' values.
+    bytes: usize,
+    pub(super) complete: bool,
 }
 
 impl Entries {
+    pub(super) fn new() -> Self {
+        Self { entries: Vec::new(), bytes: 0, complete: true }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Takes a record if it belongs to the story and not only looked so; false where it has no room.
+    pub(super) fn take(
+        &mut self,
+        record: &Record,
+        says: Says,
+        ids: &mut Ids,
+        decoder: &Decoder<'_>,
+    ) -> bool {
+        let value = record.value.as_deref().unwrap_or_default();
+        let decoded = decoder.decoded(record, value);
+        // One that can't be read is left out only where nothing but its bytes spoke for it.
+        if says != Says::Ours && !decoded.is_ours(ids) {
+            self.complete &= !matches!(decoded, Decoded::Unread);
+            return true;
+        }
+        let has_room = self.has_room(value.len());
+        if has_room {
+            self.bytes += value.len();
+            self.entries.push(entry(record, &decoded, decoder.names));
+        }
+        self.complete &= has_room;
+        has_room
+    }
+
+    /// The first has room however large it is.
+    fn has_room(&self, bytes: usize) -> bool {
+        let fits = self.entries.is_empty() || self.bytes.saturating_add(bytes) <= BYTES_MAX;
+        fits && self.entries.len() < ENTRIES_MAX
+    }
+
     pub(super) fn story(mut self) -> Story {
         self.entries.sort_by(|a, b| {
             (a.at_ms, a.happened, &a.record).cmp(&(b.at_ms, b.happened, &b.record))
@@ -73,20 +117,27 @@ impl Entries {
     }
 }
 
-/// Decodes what was found and leaves out what only looked as if it belonged.
-pub(super) async fn of(found: Found, ids: &mut Ids, registry: &Registry) -> Entries {
-    let mut entries = Entries { entries: Vec::new(), complete: found.complete };
-    for (record, is_ours) in found.records {
-        let value = record.value.as_deref().unwrap_or_default();
-        let decoded = Decoded::of(&record, &found.names, registry, value).await;
-        // One that can't be read is left out only where nothing but its bytes spoke for it.
-        if is_ours || decoded.is_ours(ids) {
-            entries.entries.push(entry(&record, &decoded, &found.names));
-        } else if matches!(decoded, Decoded::Unread) {
-            entries.complete = false;
-        }
+/// Decodes records on a thread that may block.
+pub(super) struct Decoder<'a> {
+    pub(super) names: &'a Names,
+    pub(super) registry: &'a Registry,
+    pub(super) runtime: &'a Handle,
+}
+
+impl Decoder<'_> {
+    fn decoded(&self, record: &Record, value: &[u8]) -> Decoded {
+        let boxed = match holds(self.names, record) {
+            Holds::Event => self.value(value).map(|event| Decoded::Event(Box::new(event))),
+            Holds::Delivery => self.value(value).map(|given| Decoded::Delivery(Box::new(given))),
+            Holds::Receipt => self.value(value).map(|receipt| Decoded::Receipt(Box::new(receipt))),
+            Holds::Unknown => None,
+        };
+        boxed.unwrap_or(Decoded::Unread)
     }
-    entries
+
+    fn value<T: Recorded>(&self, value: &[u8]) -> Option<T> {
+        decode::decoded_blocking(self.registry, self.runtime, value)
+    }
 }
 
 /// A record's value.
@@ -98,22 +149,6 @@ enum Decoded {
 }
 
 impl Decoded {
-    async fn of(record: &Record, names: &Names, registry: &Registry, value: &[u8]) -> Self {
-        let boxed = match holds(names, record) {
-            Holds::Event => {
-                decode::decoded(registry, value).await.map(|e| Self::Event(Box::new(e)))
-            }
-            Holds::Delivery => {
-                decode::decoded(registry, value).await.map(|d| Self::Delivery(Box::new(d)))
-            }
-            Holds::Receipt => {
-                decode::decoded(registry, value).await.map(|r| Self::Receipt(Box::new(r)))
-            }
-            Holds::Unknown => None,
-        };
-        boxed.unwrap_or(Self::Unread)
-    }
-
     fn is_ours(&self, ids: &mut Ids) -> bool {
         match self {
             Self::Event(event) => ids.is_event(event),
@@ -230,4 +265,29 @@ fn attempt(receipt: &Receipt) -> String {
     let (destination, outcome) = (&receipt.destination, receipt.outcome.label());
     let number = receipt.attempt_number;
     format!("to {destination}, attempt {number}: {outcome}{status}{error}{last}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_story_is_bounded_in_bytes_but_holds_its_first_record_whatever_its_size() {
+        let mut entries = Entries::new();
+        assert!(entries.has_room(BYTES_MAX + 1));
+        let names = Names::new("");
+        let record = Record {
+            topic: "raw.git".into(),
+            partition: 0,
+            offset: 0,
+            epoch: 0,
+            key: None,
+            value: None,
+            headers: Vec::new(),
+            timestamp_ms: 0,
+        };
+        entries.entries.push(entry(&record, &Decoded::Unread, &names));
+        entries.bytes = BYTES_MAX - 10;
+        assert!(entries.has_room(10) && !entries.has_room(11));
+    }
 }

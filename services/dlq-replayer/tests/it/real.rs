@@ -46,7 +46,11 @@ impl Real {
     }
 
     async fn write(&self, count: i64) {
-        let letter = |number: i64| Letter { partition: (number % 2) as i32, ..Letter::new(number) };
+        let letter = |number: i64| Letter {
+            partition: (number % 2) as i32,
+            at_ms: now_ms(),
+            ..Letter::new(number)
+        };
         self.world.write((0..count).map(letter)).await;
     }
 
@@ -159,6 +163,30 @@ async fn a_job_killed_at_every_step_doubles_and_loses_nothing() {
     assert_eq!(story.entries.len(), 3, "{story:?}");
     let later = StoryQuery { since_ms: now_ms() + 60_000, ..query };
     assert_eq!(replayer.story(later, |_| {}).await.unwrap().entries, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_story_of_the_past_holds_dead_letters_that_lie_out_of_the_order_of_their_times() {
+    const MINUTE: i64 = 60_000;
+    let (real, now) = (Real::start(|spec| spec).await, now_ms());
+    let letter = |event: &str, origin, written, at| Letter {
+        event: event.to_owned(),
+        written_ms: Some(now - written * MINUTE),
+        at_ms: now - at * MINUTE,
+        ..Letter::new(origin)
+    };
+    let letters = [
+        letter("evt-other", 0, 1, 1),
+        letter("evt-a", 1, 60, 59),
+        letter("evt-a", 2, 180, 58),
+        letter("evt-a", 3, 60, 10),
+    ];
+    let ids = real.world.write(letters).await;
+    let (since_ms, until_ms) = (now - 120 * MINUTE, Some(now - 30 * MINUTE));
+    let query = StoryQuery { id: "evt-a".into(), since_ms, until_ms };
+    let story = real.world.replayer().story(query, |_| {}).await.unwrap();
+    let told: Vec<_> = story.entries.iter().map(|entry| entry.record.clone()).collect();
+    assert_eq!((told, story.complete), (ids[1..3].to_vec(), true));
 }
 
 fn now_ms() -> i64 {

@@ -1,6 +1,7 @@
 //! Dead letters put through again, on the embedded broker.
 
-use dlq_replayer::{Choice, Ended, Error, Filter, PageOrder, Status};
+use chassis::Hook;
+use dlq_replayer::{Choice, Ended, Error, Filter, Job, PageOrder, Status};
 use tokio_util::sync::CancellationToken;
 use wire::headers;
 
@@ -127,6 +128,37 @@ async fn a_stopped_job_goes_on_where_it_stopped() {
     lane.sort();
     lane.dedup();
     assert_eq!((lane.len(), world.lane().await.len()), (2500, 2500));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resumed_job_is_heard_of_while_it_passes_over_what_is_done() {
+    let world = World::embedded().await;
+    world.write((0..2500).map(Letter::new)).await;
+    let of = |failpoint| world.replayer().with_hook(Hook::parse(failpoint).unwrap());
+    // Its transactions are slow, so that what it has done is recorded before it is stopped.
+    let first = of("replay.after_commit=delay:1100ms");
+    let job = first.start(all()).await.unwrap();
+    let (stop, token) = (CancellationToken::new(), CancellationToken::new());
+    let stopping = stop.clone();
+    let told = move |progress: &dlq_replayer::Progress| {
+        if progress.passed >= 1000 {
+            stopping.cancel();
+        }
+    };
+    assert_eq!(first.run_job(&job.id, stop, told).await.unwrap(), Ended::Stopped);
+    // Passing over a thousand letters takes it more than two heartbeats.
+    let second = of("replay.passed_over=delay:5ms");
+    let ended = second.run_job(&job.id, token, |_| {}).await.unwrap();
+    let Ended::Done(done) = ended else { panic!("{ended:?}") };
+    let state = world.read(world.names.state()).await;
+    let told = state.iter().map(|record| record.value.as_deref().unwrap());
+    let jobs: Vec<Job> = told.map(|value| serde_json::from_slice(value).unwrap()).collect();
+    let passing: Vec<&Job> = jobs.iter().filter(|job| job.runner == done.runner).collect();
+    let passing = &passing[..passing.len() - 1];
+    assert!(passing.len() >= 3, "claimed and heard of twice: {passing:?}");
+    let scanned: Vec<u64> = passing.iter().map(|job| job.counts.scanned).collect();
+    assert!(scanned[0] > 0 && scanned.is_sorted(), "what was done is taken back: {scanned:?}");
+    assert_eq!((done.status, done.counts.republished), (Status::Done, 2500));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,9 @@
 //! One event's story, found by each id that somebody may have.
 
-use dlq_replayer::{Error, Happened, Story, StoryQuery};
+use dlq_replayer::{Choice, Error, Filter, Happened, PageOrder, Story, StoryQuery};
 use wire::{Envelope, Header, Latency, Outcome, Receipt, Recorded, headers};
 
-use crate::world::{Letter, World, all, delivery, replay};
+use crate::world::{Letter, World, all, delivery, list, replay, wanted};
 
 const SINCE: i64 = 1_600_000_000_000;
 
@@ -120,6 +120,59 @@ async fn a_story_is_bounded_in_time_and_unknown_ids_have_an_empty_one() {
         let query = StoryQuery { id: id.into(), since_ms: SINCE, until_ms };
         let refused = world.replayer().story(query, |_| {}).await;
         assert!(matches!(refused, Err(Error::Asked(_))), "{refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_id_is_found_among_many_bodies_that_happen_to_hold_it() {
+    let world = World::embedded().await;
+    let topic = world.names.raw("shop");
+    let schema = world.registry.register(&wire::subject(&topic), Envelope::KIND).await.unwrap();
+    let other = Envelope { body: br#"{"total":42}"#.to_vec(), ..event("evt-other") };
+    let other = wire::encode(&other, schema).unwrap();
+    let writes = (0..1100).map(|_| world.put(&topic, other.clone(), Vec::new()));
+    futures::future::join_all(writes).await;
+    live_through(&world, "42", 0).await;
+    let story = tell(&world, "42").await;
+    let whole = [Happened::Accepted, Happened::Mapped, Happened::Attempted, Happened::DeadLettered];
+    assert_eq!((happened(&story), story.complete), (whole.to_vec(), true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_story_of_more_than_a_thousand_entries_is_told_as_not_complete() {
+    let world = World::embedded().await;
+    let letter = |number| Letter { event: "evt-a".to_owned(), ..Letter::new(number) };
+    world.write((0..1000).map(letter)).await;
+    let story = tell(&world, "evt-a").await;
+    assert_eq!((story.entries.len(), story.complete), (1000, true));
+    world.write([letter(1000)]).await;
+    let story = tell(&world, "evt-a").await;
+    assert_eq!((story.entries.len(), story.complete), (1000, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_is_of_the_time_when_it_was_given_up_on() {
+    let world = World::embedded().await;
+    let letter = Letter {
+        event: "evt-a".to_owned(),
+        written_ms: Some(SINCE - 1000),
+        at_ms: SINCE + 50,
+        ..Letter::new(0)
+    };
+    world.write([letter]).await;
+    let replayer = world.replayer();
+    for (since_ms, until_ms, count) in
+        [(SINCE, SINCE + 51, 1), (SINCE - 2000, SINCE + 50, 0), (SINCE + 51, SINCE + 99, 0)]
+    {
+        let query = StoryQuery { id: "evt-a".into(), since_ms, until_ms: Some(until_ms) };
+        let story = replayer.story(query, |_| {}).await.unwrap();
+        let filter =
+            Filter { since_ms: Some(since_ms), until_ms: Some(until_ms), ..Filter::default() };
+        let listed = list(&replayer, filter.clone(), PageOrder::Newest, 9).await;
+        let counted = replayer.dry_run(wanted(Choice::Filter(filter)), |_| {}).await.unwrap();
+        let found = (story.entries.len(), listed.len(), counted.chosen);
+        assert_eq!(found, (count, count, count as u64), "{since_ms} {until_ms}");
+        assert!(story.complete);
     }
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct Letter {
     pub(crate) origin: i64,
     pub(crate) reason: Reason,
     pub(crate) at_ms: i64,
+    /// The record's own time, which deliver takes from the original; `None` is now.
+    pub(crate) written_ms: Option<i64>,
     pub(crate) replays: u32,
 }
 
@@ -59,6 +61,7 @@ impl Letter {
             origin: number,
             reason: Reason::Permanent,
             at_ms: 1_700_000_000_000 + number,
+            written_ms: None,
             replays: 0,
         }
     }
@@ -142,7 +145,7 @@ impl World {
             headers: headers_of(&self.names, &delivery, &letter),
             key: Some(letter.event.into()),
             value: Some(value),
-            timestamp_ms: None,
+            timestamp_ms: letter.written_ms,
         }
     }
 
