@@ -134,7 +134,7 @@ pub(crate) struct Leaving {
     #[arg(long, value_name = "DESTINATION")]
     pub(crate) drain: Vec<String>,
     /// Leaves this removed destination's undelivered records and dead letters where they are, and
-    /// records who decided so; services then start without it.
+    /// records who decided so; services then start without it and let it go while they run.
     #[arg(long, value_name = "DESTINATION")]
     pub(crate) abandon: Vec<String>,
 }

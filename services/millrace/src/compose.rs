@@ -12,7 +12,7 @@ use registry_io::Registry;
 use wire::topics::Names;
 
 use crate::{
-    leftovers::{self, Place},
+    leftovers::{self, Asking, Place},
     settings::Config,
     told::{self, Ear},
 };
@@ -121,11 +121,16 @@ pub(crate) fn gated(
 ) -> Work {
     let service = work.service;
     let run = Box::pin(async move {
-        let place = Place::new(&config, &names, &catalogs.current());
         loop {
-            match place.look().await {
+            // Anew each time: the catalog may have changed while the cluster was away.
+            let place = Place::new(&config, &names, &catalogs.current());
+            let Some(looked) = process.stop.run_until_cancelled(place.look()).await else {
+                return Ok(());
+            };
+            match looked {
                 Ok(looked) => {
-                    leftovers::refuse(&looked.left).map_err(|refused| refused.to_string())?;
+                    leftovers::refuse(&looked.left, &config.catalog.folder)
+                        .map_err(|refused| refused.to_string())?;
                     process.ready.set(CATALOG, Ok(()));
                     return work.run.await;
                 }
@@ -140,17 +145,44 @@ pub(crate) fn gated(
     Work { service, run }
 }
 
-/// Keeps the catalog fresh while the process runs; `tell` hears of each new one.
+/// Keeps the catalog fresh while the process runs; `asking` is asked whether destinations may go,
+/// and `tell` hears of each new catalog.
 pub(crate) fn watch(
     config: &Config,
     catalog: Catalog,
     frame: &Frame,
     metrics: &Metrics,
+    asking: Option<Asking>,
     tell: impl Fn(&str) + Send + 'static,
 ) -> (Catalogs, Work) {
+    let told = told_of_reloads(metrics, catalog.version.clone(), tell);
+    let ask = move |removed| {
+        let asking = asking.clone();
+        async move {
+            match asking {
+                Some(asking) => asking.may_go(removed).await,
+                None => Ok(()),
+            }
+        }
+    };
+    let folder = config.catalog.folder.clone();
+    let (catalogs, keep) = catalog_io::watch_asking(catalog, folder, frame.stop(), ask, told);
+    let run = Box::pin(async {
+        keep.await;
+        Ok(())
+    });
+    (catalogs, Work { service: "catalog", run })
+}
+
+/// Shows and logs what becomes of the catalog, of which `in_force` is the first version.
+fn told_of_reloads(
+    metrics: &Metrics,
+    mut in_force: String,
+    tell: impl Fn(&str) + Send + 'static,
+) -> impl FnMut(Reload) + Send + 'static {
     let good = metrics.gauge(
         "millrace_config_last_reload_successful",
-        "Whether the catalog's folder was right when it was last read.",
+        "Whether what was last read of the catalog's folder is in force.",
     );
     let at = metrics.gauge(
         "millrace_config_last_reload_timestamp_seconds",
@@ -158,12 +190,17 @@ pub(crate) fn watch(
     );
     good.set(1);
     at.set(unix_seconds());
-    let told = move |reload: Reload| match reload {
+    move |reload: Reload| match reload {
+        Reload::Taken { version } if version == in_force => {
+            good.set(1);
+            tracing::info!(catalog.version = version, "catalog right again; nothing is new in it");
+        }
         Reload::Taken { version } => {
             good.set(1);
             at.set(unix_seconds());
             tracing::info!(catalog.version = version, "catalog taken");
             tell(&version);
+            in_force = version;
         }
         Reload::Refused(problems) => {
             good.set(0);
@@ -171,14 +208,7 @@ pub(crate) fn watch(
             let first = first.map(ToString::to_string).unwrap_or_default();
             tracing::error!(mistakes = count, first, "catalog refused; the old one goes on");
         }
-    };
-    let folder = config.catalog.folder.clone();
-    let (catalogs, keep) = catalog_io::watch(catalog, folder, frame.stop(), told);
-    let run = Box::pin(async {
-        keep.await;
-        Ok(())
-    });
-    (catalogs, Work { service: "catalog", run })
+    }
 }
 
 fn unix_seconds() -> i64 {

@@ -4,7 +4,9 @@
 //! configuration is wrong · 3 work in flight was cut off at the drain's deadline · 128 and the
 //! signal's number after a second signal.
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, path::Path, process::ExitCode};
+
+use catalog_io::Problem;
 
 /// The command line or the configuration is wrong.
 pub(crate) const USAGE: u8 = 2;
@@ -35,6 +37,16 @@ impl Failure {
     pub(crate) fn code(mut self, code: u8) -> Self {
         self.code = code;
         self
+    }
+
+    /// Tells the failure as a mistake of the catalog in `folder`.
+    pub(crate) fn as_problem(&self, folder: &Path) -> Problem {
+        let fix = match self.remedy.as_str() {
+            "" => "mend that; it is tried again by itself".to_owned(),
+            remedy => remedy.to_owned(),
+        };
+        let (file, what) = (folder.display().to_string(), format!("could not {}", self.what));
+        Problem { file, line: 0, column: 0, what, why: self.why.clone(), fix }
     }
 
     /// Prints the failure and gives its exit code.

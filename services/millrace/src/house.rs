@@ -10,6 +10,7 @@ use crate::{
     compose::{self, Service, World},
     embedded::Embedded,
     failure::Failure,
+    leftovers::Asking,
     service,
     settings::Config,
     shared, specs,
@@ -50,7 +51,9 @@ impl House {
         let (metrics, ready) = (processes[0].1.metrics.clone(), processes[0].1.ready.clone());
         let registry = service::registry(&config, &metrics)?;
         let new_topics = topics_of_reloads(&config, embedded.clone());
-        let (catalogs, watch) = compose::watch(&config, catalog, &frame, &metrics, new_topics);
+        let asking = Some(Asking::new(&config, &names));
+        let (catalogs, watch) =
+            compose::watch(&config, catalog, &frame, &metrics, asking, new_topics);
         let kafka = config.kafka.clone();
         let broker = embedded.as_ref().map(|embedded| embedded.broker.clone());
         let world = World { kafka, registry, catalogs, names, broker, ear };

@@ -1,13 +1,15 @@
 //! What a destination that is no longer in the catalog leaves behind, and what was decided on it.
 //!
 //! A removed or renamed destination with undelivered records or dead letters is refused, with
-//! their counts, by `topics apply` and `topics verify` and by the start of transform and deliver,
-//! until an operator says `--drain` or `--abandon`. The decision is kept in `ctl.state`; it ends
-//! when the destination comes back and `topics apply` is run.
+//! their counts, by `topics apply` and `topics verify`, by the start of transform and deliver and
+//! by their reloads, until an operator says `--drain` or `--abandon`. The decision is kept in
+//! `ctl.state`; it ends when the destination comes back and `topics apply` is run.
 
+mod count;
 mod read;
+mod reload;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
 
 use catalog_io::Catalog;
 use kafka_io::{Outgoing, TransactionalOptions, TransactionalProducer};
@@ -16,6 +18,9 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use wire::topics::Names;
 
 use crate::{failure::Failure, output::say, settings::Config, shared};
+
+use count::Count;
+pub(crate) use reload::Asking;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const WRITE_WITHIN: Duration = Duration::from_secs(15);
@@ -26,8 +31,8 @@ const WRITER: &str = "millrace-topics";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Left {
     pub(crate) destination: String,
-    pub(crate) undelivered: u64,
-    pub(crate) dead_letters: u64,
+    pub(crate) undelivered: Count,
+    pub(crate) dead_letters: Count,
     pub(crate) decided: Option<Decision>,
 }
 
@@ -49,7 +54,7 @@ pub(crate) enum Decision {
     Abandoned,
 }
 
-/// The decision as `ctl.state` keeps it, under the key of [`key`].
+/// The decision as `ctl.state` keeps it, under the key of [`key`]; there was at least so much.
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
     decision: Decision,
@@ -67,13 +72,23 @@ pub(crate) struct Place {
     declared: Vec<String>,
 }
 
+/// Which destinations a look is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Which {
+    /// All that have topics, but these.
+    AllBut(Vec<String>),
+    /// These, which are about to be removed.
+    Removed(Vec<String>),
+    /// The one that is decided on, again perhaps.
+    Decided(String),
+}
+
 impl Left {
     /// Says whether the operator has still to decide.
     pub(crate) fn is_open(&self) -> bool {
-        let anything = self.undelivered + self.dead_letters > 0;
         match self.decided {
-            None => anything,
-            Some(Decision::Drained) => self.undelivered > 0,
+            None => !(self.undelivered.is_none() && self.dead_letters.is_none()),
+            Some(Decision::Drained) => !self.undelivered.is_none(),
             Some(Decision::Abandoned) => false,
         }
     }
@@ -94,16 +109,22 @@ impl fmt::Display for Left {
     }
 }
 
-/// Refuses while a removed destination has something left on which nobody has decided.
-pub(crate) fn refuse(left: &[Left]) -> Result<(), Failure> {
+/// Refuses the catalog in `folder` while a destination that it does not have has something left
+/// on which nobody has decided.
+pub(crate) fn refuse(left: &[Left], folder: &Path) -> Result<(), Failure> {
     let open: Vec<&Left> = left.iter().filter(|left| left.is_open()).collect();
     if open.is_empty() {
         return Ok(());
     }
     let why: Vec<String> = open.iter().map(|left| left.to_string()).collect();
-    let name = &open[0].destination;
+    let all = |option: &str| {
+        let each: Vec<String> =
+            open.iter().map(|left| format!("--{option} {}", left.destination)).collect();
+        each.join(" ")
+    };
+    let (folder, drain, abandon) = (folder.display(), all("drain"), all("abandon"));
     let remedy = format!(
-        "put the destination back; or run `millrace topics apply` with --drain {name} while services still run on the old catalog, or with --abandon {name} to leave its records"
+        "put the destination back; or run `millrace topics apply --catalog {folder}` with {drain} while services still run on the old catalog, or with {abandon} to leave its records"
     );
     Err(Failure::new("take the catalog", why.join("\n"), remedy))
 }
@@ -116,11 +137,7 @@ impl Place {
 
     /// Counts what each removed destination has left.
     pub(crate) async fn look(&self) -> Result<Looked, Failure> {
-        let place = self.clone();
-        shared::blocking("count what removed destinations have left", move || {
-            read::look(&place.kafka, &place.names, &place.declared)
-        })
-        .await
+        look(&self.kafka, &self.names, Which::AllBut(self.declared.clone())).await
     }
 
     /// Waits until a removed destination has nothing undelivered, then keeps that decision.
@@ -128,7 +145,7 @@ impl Place {
         let mut told = None;
         loop {
             let Some(left) = self.of(destination).await? else { return Ok(()) };
-            if left.undelivered == 0 {
+            if left.undelivered.is_none() {
                 say!("{destination} is drained");
                 return self.keep(&left, Decision::Drained).await;
             }
@@ -162,12 +179,13 @@ impl Place {
 
     /// Finds a removed destination; one that is declared can't be given up.
     async fn of(&self, destination: &str) -> Result<Option<Left>, Failure> {
-        if self.declared.iter().any(|declared| declared == destination) {
+        if contains(&self.declared, destination) {
             let what = format!("give {destination} up");
             let remedy = "take it out of the catalog first, or name the catalog with --catalog";
             return Err(Failure::new(what, "it is in the catalog", remedy));
         }
-        let left = self.look().await?.left.into_iter().find(|left| left.destination == destination);
+        let which = Which::Decided(destination.to_owned());
+        let left = look(&self.kafka, &self.names, which).await?.left.pop();
         if left.is_none() {
             say!("{destination} has left nothing");
         }
@@ -179,8 +197,8 @@ impl Place {
             decision,
             by: std::env::var("USER").unwrap_or_else(|_| "unknown".into()),
             at: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
-            undelivered: left.undelivered,
-            dead_letters: left.dead_letters,
+            undelivered: left.undelivered.at_least(),
+            dead_letters: left.dead_letters.at_least(),
         };
         let value = serde_json::to_vec(&kept).map_err(|e| unkept(&e))?;
         self.write(&left.destination, Some(value)).await
@@ -199,6 +217,35 @@ impl Place {
         let kafka = self.kafka.clone();
         shared::blocking("keep the decision", move || write(&kafka, &record)).await
     }
+}
+
+impl Which {
+    /// Says whether records are counted; what is abandoned may be any number.
+    fn counts(&self, destination: &str, decided: Option<Decision>) -> bool {
+        let abandoned = decided == Some(Decision::Abandoned);
+        match self {
+            Self::AllBut(declared) => !contains(declared, destination) && !abandoned,
+            Self::Removed(removed) => contains(removed, destination) && !abandoned,
+            Self::Decided(one) => one == destination,
+        }
+    }
+
+    fn is_declared(&self, destination: &str) -> bool {
+        match self {
+            Self::AllBut(declared) => contains(declared, destination),
+            Self::Removed(_) | Self::Decided(_) => false,
+        }
+    }
+}
+
+fn contains(names: &[String], name: &str) -> bool {
+    names.iter().any(|other| other == name)
+}
+
+async fn look(kafka: &kafka_io::Config, names: &Names, which: Which) -> Result<Looked, Failure> {
+    let (kafka, names) = (kafka.clone(), names.clone());
+    let doing = "count what removed destinations have left";
+    shared::blocking(doing, move || read::look(&kafka, &names, &which)).await
 }
 
 /// The key of a decision in `ctl.state`.
@@ -249,7 +296,27 @@ mod tests {
     use super::*;
 
     fn left(undelivered: u64, dead_letters: u64, decided: Option<Decision>) -> Left {
+        let counts = (Count::exactly(undelivered), Count::exactly(dead_letters));
+        let (undelivered, dead_letters) = counts;
         Left { destination: "crm".into(), undelivered, dead_letters, decided }
+    }
+
+    #[test]
+    fn what_is_abandoned_is_counted_only_for_who_decides_on_it_again() {
+        let names = || vec!["crm".to_owned()];
+        let (drained, abandoned) = (Some(Decision::Drained), Some(Decision::Abandoned));
+        let rows = [
+            (Which::AllBut(names()), "crm", [false, false, false]),
+            (Which::AllBut(names()), "mail", [true, true, false]),
+            (Which::Removed(names()), "crm", [true, true, false]),
+            (Which::Removed(names()), "mail", [false, false, false]),
+            (Which::Decided("crm".to_owned()), "crm", [true, true, true]),
+            (Which::Decided("crm".to_owned()), "mail", [false, false, false]),
+        ];
+        for (which, destination, counted) in rows {
+            let found = [None, drained, abandoned].map(|said| which.counts(destination, said));
+            assert_eq!(found, counted, "{which:?} {destination}");
+        }
     }
 
     #[test]
@@ -263,10 +330,27 @@ mod tests {
             (left(3, 2, Some(Decision::Abandoned)), true),
         ];
         for (left, taken) in rows {
-            assert_eq!(refuse(std::slice::from_ref(&left)).is_ok(), taken, "{left:?}");
+            let refused = refuse(std::slice::from_ref(&left), Path::new("new"));
+            assert_eq!(refused.is_ok(), taken, "{left:?}");
         }
-        let refused = refuse(&[left(3, 2, None)]).expect_err("something is left").to_string();
-        for part in ["crm", "3 undelivered records", "2 dead letters", "--drain", "--abandon"] {
+    }
+
+    #[test]
+    fn a_refusal_tells_the_counts_and_the_command_for_all_that_is_open() {
+        let mail = Left {
+            destination: "mail".into(),
+            dead_letters: Count::of_part(10_000, 30_000),
+            ..left(0, 0, None)
+        };
+        let refused = refuse(&[left(3, 2, None), mail], Path::new("new"));
+        let refused = refused.expect_err("something is left").to_string();
+        for part in [
+            "crm is not in the catalog and has 3 undelivered records and 2 dead letters",
+            "mail is not in the catalog and has 0 undelivered records and at least 10000 dead letters",
+            "`millrace topics apply --catalog new`",
+            "--drain crm --drain mail",
+            "--abandon crm --abandon mail",
+        ] {
             assert!(refused.contains(part), "{part} is not in {refused}");
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     cli::REVISION,
     compose::{self, Service, World},
     failure::{Failure, USAGE},
+    leftovers::Asking,
     settings::{self, Config},
     shared,
 };
@@ -34,7 +35,9 @@ pub(crate) async fn one(file: Option<&Path>, service: Service) -> Result<ExitCod
     let process = frame.process(service.name()).map_err(not_started)?;
     let registry = registry(&config, &process.metrics)?;
     let leftovers = service.needs_lanes().then(|| (config.clone(), names.clone()));
-    let (catalogs, watch) = compose::watch(&config, catalog, &frame, &process.metrics, |_| {});
+    let asking = service.needs_lanes().then(|| Asking::new(&config, &names));
+    let (catalogs, watch) =
+        compose::watch(&config, catalog, &frame, &process.metrics, asking, |_| {});
     let kafka = config.kafka.clone();
     let world = World { kafka, registry, catalogs, names, broker: None, ear: None };
     let mut work = compose::work(service, &config, &world, process.clone());

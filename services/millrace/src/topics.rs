@@ -24,29 +24,55 @@ pub(crate) async fn run(file: Option<&Path>, options: cli::Topics) -> Result<Exi
     let catalog = shared::catalog(folder)?;
     let names = shared::names(&config);
     let wanted = specs::specs(&catalog, &names, &config.topics);
+    let place = leftovers::Place::new(&config, &names, &catalog);
+    if config.kafka.embedded {
+        return on_embedded(&place, &options.action, folder).await;
+    }
     let admin = shared::admin(&config.kafka, AdminOptions::default())?;
     let steps = steps(&admin, &wanted).await?;
-    let place = leftovers::Place::new(&config, &names, &catalog);
     match options.action {
         TopicsAction::Plan => {
             print(&steps);
-            let left = place.look().await?.left;
-            left.iter().filter(|left| left.is_open()).for_each(|left| say!("! {left}"));
+            tell_open(&place).await?;
             summary(&steps);
             Ok(ExitCode::SUCCESS)
         }
         TopicsAction::Apply(leaving) => {
             // Asked before: a topic that was just made is not known to every broker yet.
-            let returned = decide(&place, &leaving).await?;
+            let returned = decide(&place, &leaving, folder).await?;
             let applied = apply(&admin, &steps).await?;
             place.welcome_back(&returned).await?;
             Ok(applied)
         }
         TopicsAction::Verify(leaving) => {
-            decide(&place, &leaving).await?;
+            decide(&place, &leaving, folder).await?;
             verify(&steps, wanted.len())
         }
     }
+}
+
+/// Looks only at what is left: `millrace dev` makes the topics of its embedded broker itself.
+async fn on_embedded(
+    place: &leftovers::Place,
+    action: &TopicsAction,
+    folder: &Path,
+) -> Result<ExitCode, Failure> {
+    match action {
+        TopicsAction::Plan => tell_open(place).await?,
+        TopicsAction::Apply(leaving) => {
+            let returned = decide(place, leaving, folder).await?;
+            place.welcome_back(&returned).await?;
+        }
+        TopicsAction::Verify(leaving) => drop(decide(place, leaving, folder).await?),
+    }
+    say!("the topics of the embedded broker are made by `millrace dev`");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn tell_open(place: &leftovers::Place) -> Result<(), Failure> {
+    let left = place.look().await?.left;
+    left.iter().filter(|left| left.is_open()).for_each(|left| say!("! {left}"));
+    Ok(())
 }
 
 async fn steps(admin: &Admin, wanted: &[Spec]) -> Result<Vec<Step>, Failure> {
@@ -57,7 +83,11 @@ async fn steps(admin: &Admin, wanted: &[Spec]) -> Result<Vec<Step>, Failure> {
 
 /// Takes what is said of removed destinations, and refuses where nothing is. Returns those that
 /// were removed once and are declared again.
-async fn decide(place: &leftovers::Place, leaving: &Leaving) -> Result<Vec<String>, Failure> {
+async fn decide(
+    place: &leftovers::Place,
+    leaving: &Leaving,
+    folder: &Path,
+) -> Result<Vec<String>, Failure> {
     for destination in &leaving.drain {
         place.drain(destination).await?;
     }
@@ -65,7 +95,7 @@ async fn decide(place: &leftovers::Place, leaving: &Leaving) -> Result<Vec<Strin
         place.abandon(destination).await?;
     }
     let looked = place.look().await?;
-    leftovers::refuse(&looked.left)?;
+    leftovers::refuse(&looked.left, folder)?;
     Ok(looked.returned)
 }
 

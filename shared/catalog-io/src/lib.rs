@@ -3,6 +3,7 @@
 //! A catalog is taken whole or refused whole; every mistake is reported at once with file, line,
 //! what, why and what to do. It does not run anything and does not talk to Kafka.
 
+mod adopt;
 mod check;
 mod file;
 mod folder;
@@ -25,7 +26,7 @@ pub use crate::{
     problem::{Problem, Problems},
     schema::json_schema,
     secret::Environment,
-    watch::{Catalogs, Reload, watch},
+    watch::{Catalogs, Reload, watch, watch_asking},
 };
 
 /// What an operator has declared, compiled and with its secrets read.

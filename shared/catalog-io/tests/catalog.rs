@@ -1,9 +1,17 @@
 //! Catalogs as files: the examples, ten mistakes at once, secrets, and a reload that keeps the old.
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use catalog_io::{Environment, Problem, Reload, load, watch};
+use catalog_io::{Catalogs, Environment, Problem, Problems, Reload, load, watch, watch_asking};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -149,4 +157,80 @@ async fn a_bad_reload_is_refused_whole_and_the_old_catalog_goes_on() {
     assert_ne!(catalogs.current().version, version);
     stop.cancel();
     keeping.await.unwrap();
+}
+
+/// A watch on a folder, and what is asked and told there.
+struct Watched {
+    catalogs: Catalogs,
+    told: tokio::sync::mpsc::UnboundedReceiver<Reload>,
+    /// Whether destinations may go.
+    may_go: Arc<AtomicBool>,
+    asked: Arc<Mutex<Vec<Instant>>>,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+impl Watched {
+    fn on(folder: &Path) -> Self {
+        let first = load(folder, &Environment::default()).unwrap();
+        let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+        let (may_go, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let (answer, times) = (may_go.clone(), asked.clone());
+        let ask = move |removed: Vec<domain::ids::DestinationName>| {
+            times.lock().unwrap().push(Instant::now());
+            let (file, why) = ("catalog.yaml".to_owned(), "3 records".to_owned());
+            let (what, fix) = (format!("{removed:?} has records"), "decide".to_owned());
+            let problem = Problem { file, line: 0, column: 0, what, why, fix };
+            let allowed = answer.load(Ordering::SeqCst);
+            std::future::ready(if allowed { Ok(()) } else { Err(Problems(vec![problem])) })
+        };
+        let stop = CancellationToken::new();
+        let (catalogs, keep) =
+            watch_asking(first, folder.to_owned(), stop.clone(), ask, move |reload| {
+                let _listening = tell.send(reload);
+            });
+        tokio::spawn(keep);
+        Self { catalogs, told, may_go, asked, _stop: stop.drop_guard() }
+    }
+
+    async fn next(&mut self) -> Reload {
+        let next = tokio::time::timeout(Duration::from_secs(30), self.told.recv());
+        next.await.unwrap().unwrap()
+    }
+
+    fn has(&self, destination: &str) -> bool {
+        self.catalogs.current().destinations.contains_key(destination)
+    }
+}
+
+#[tokio::test]
+async fn a_destination_leaves_a_running_catalog_only_when_it_may() {
+    let good = GOOD.replace("env: SHOP", "file: secret");
+    let folder = folder(&[("catalog.yaml", &good), ("secret", "s")]);
+    let write = |text: &str| fs::write(folder.path().join("catalog.yaml"), text).unwrap();
+    let renamed = good.replace("sink", "drain");
+    let mut watched = Watched::on(folder.path());
+    write(&renamed);
+    let Reload::Refused(problems) = watched.next().await else { panic!("taken unasked") };
+    assert!(problems.to_string().contains("sink"), "{problems}");
+    assert!(watched.has("sink") && !watched.has("drain"));
+    watched.may_go.store(true, Ordering::SeqCst);
+    assert!(matches!(watched.next().await, Reload::Taken { .. }));
+    assert!(watched.has("drain") && !watched.has("sink"));
+    // The looks at the unchanged folder in between were no questions.
+    let asked = watched.asked.lock().unwrap().clone();
+    assert!(asked.len() == 2 && asked[1] - asked[0] > Duration::from_secs(9), "{asked:?}");
+}
+
+#[tokio::test]
+async fn putting_a_refused_destination_back_is_told_as_the_end_of_the_refusal() {
+    let good = GOOD.replace("env: SHOP", "file: secret");
+    let folder = folder(&[("catalog.yaml", &good), ("secret", "s")]);
+    let write = |text: &str| fs::write(folder.path().join("catalog.yaml"), text).unwrap();
+    let mut watched = Watched::on(folder.path());
+    let version = watched.catalogs.current().version.clone();
+    write(&good.replace("sink", "drain"));
+    assert!(matches!(watched.next().await, Reload::Refused(_)));
+    write(&good);
+    let Reload::Taken { version: told } = watched.next().await else { panic!("refused") };
+    assert_eq!(told, version);
 }

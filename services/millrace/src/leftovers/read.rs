@@ -6,23 +6,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kafka_io::reader::{Range, ReadError, Reader, ReaderOptions, TopicInfo};
+use kafka_io::reader::{Ended, Range, ReadError, Reader, ReaderOptions, TopicInfo};
 use wire::topics::{Names, TopicKind};
 
-use super::{Decision, Left, Looked, decisions};
+use super::{Count, Decision, Left, Looked, Which, decisions};
 use crate::failure::Failure;
 
-const READ_WITHIN: Duration = Duration::from_secs(60);
+const READ_WITHIN: Duration = Duration::from_secs(30);
+/// How far records are counted; who decides needs no larger number.
+const COUNT_MAX: u64 = 10_000;
+/// How long the counting of all topics may take.
+const COUNT_WITHIN: Duration = Duration::from_secs(10);
+/// How long the first record of a topic may take when that time is over: none or some decides.
+const FIRST_WITHIN: Duration = Duration::from_secs(5);
 const DOING: &str = "count what removed destinations have left";
 
 pub(super) fn look(
     kafka: &kafka_io::Config,
     names: &Names,
-    declared: &[String],
+    which: &Which,
 ) -> Result<Looked, Failure> {
     let reader = Reader::open(kafka, ReaderOptions::default()).map_err(failed)?;
     let topics = reader.topics().map_err(failed)?;
     let decided = decided(&reader, &topics, &names.state())?;
+    let until = Instant::now() + COUNT_WITHIN;
     let mut left: BTreeMap<String, Left> = BTreeMap::new();
     for topic in &topics {
         let (destination, dead) = match names.parse(&topic.name) {
@@ -32,22 +39,23 @@ pub(super) fn look(
             Some(TopicKind::DeadLetters { service: "deliver", stream }) => (stream, true),
             Some(_) | None => continue,
         };
-        if declared.iter().any(|declared| declared == destination) {
+        let decision = decided.get(destination).copied();
+        if !which.counts(destination, decision) {
             continue;
         }
         let found = left.entry(destination.to_owned()).or_insert_with(|| Left {
             destination: destination.to_owned(),
-            undelivered: 0,
-            dead_letters: 0,
-            decided: decided.get(destination).copied(),
+            undelivered: Count::default(),
+            dead_letters: Count::default(),
+            decided: decision,
         });
         if dead {
-            found.dead_letters += count(&reader, whole(&reader, topic)?)?;
+            found.dead_letters += count(&reader, &whole(&reader, topic)?, until)?;
         } else {
-            found.undelivered += count(&reader, uncommitted(&reader, topic, names)?)?;
+            found.undelivered += count(&reader, &uncommitted(&reader, topic, names)?, until)?;
         }
     }
-    let returned = decided.into_keys().filter(|name| declared.contains(name)).collect();
+    let returned = decided.into_keys().filter(|name| which.is_declared(name)).collect();
     Ok(Looked { left: left.into_values().collect(), returned })
 }
 
@@ -97,11 +105,23 @@ fn ranges(
     Ok(ranges)
 }
 
-/// Counts records by reading them: a transaction's markers take offsets and are none.
-fn count(reader: &Reader, ranges: Vec<Range>) -> Result<u64, Failure> {
-    let mut count = 0;
-    read(reader, &ranges, |_, _| count += 1)?;
-    Ok(count)
+/// Counts records by reading them: a transaction's markers take offsets and are none. At `until`
+/// one record is enough.
+fn count(reader: &Reader, ranges: &[Range], until: Instant) -> Result<Count, Failure> {
+    let offsets = ranges.iter().map(|range| range.to.abs_diff(range.from)).sum();
+    let mut counted = 0;
+    let deadline = until.max(Instant::now() + FIRST_WITHIN);
+    let ended = reader.read(ranges, deadline, |_| {
+        counted += 1;
+        match counted >= COUNT_MAX || Instant::now() >= until {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    Ok(match ended.map_err(failed)? {
+        Ended::Complete => Count::exactly(counted),
+        Ended::Stopped | Ended::Deadline { .. } => Count::of_part(counted, offsets),
+    })
 }
 
 fn read(
@@ -117,9 +137,9 @@ fn read(
         ControlFlow::Continue(())
     });
     match ended.map_err(failed)? {
-        kafka_io::reader::Ended::Complete | kafka_io::reader::Ended::Stopped => Ok(()),
-        kafka_io::reader::Ended::Deadline { .. } => {
-            let why = format!("the records could not be read within {READ_WITHIN:?}");
+        Ended::Complete | Ended::Stopped => Ok(()),
+        Ended::Deadline { .. } => {
+            let why = format!("the decisions could not be read within {READ_WITHIN:?}");
             Err(Failure::new(DOING, why, "check that the brokers are reachable, then try again"))
         }
     }

@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kafka_io::Config;
 use testkit::Ports;
 
-use crate::{Running, changed, code, millrace, text};
+use crate::{Running, changed, code, millrace, text, topics::write_on, until_gauge};
 
 const STOPPED_WITHIN: Duration = Duration::from_secs(3);
 
@@ -68,6 +69,12 @@ fn commands(shown: &str) -> Vec<String> {
     commands
 }
 
+/// The variables that dev prints for commands beside it.
+fn exported(told: &str) -> Vec<(&str, &str)> {
+    let exported = told.lines().find_map(|line| line.strip_prefix("export ")).unwrap();
+    exported.split(' ').filter_map(|variable| variable.split_once('=')).collect()
+}
+
 /// Reads the id out of what ingest answered, headers first.
 fn event_id(answer: &str) -> String {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -90,9 +97,7 @@ fn dev_prints_lines_that_work_tells_each_events_story_and_stops_at_once() {
         events.push(event_id(&String::from_utf8_lossy(&output.stdout)));
     }
     dev.until_all(&["PUT /crm", "POST /crm", "POST /mail", "POST /builds"]);
-    let exported = told.lines().find_map(|line| line.strip_prefix("export ")).unwrap();
-    let variables: Vec<(&str, &str)> =
-        exported.split(' ').filter_map(|variable| variable.split_once('=')).collect();
+    let variables = exported(&told);
     for event in &events {
         let story = millrace(&["event", event], &variables);
         assert_eq!(code(&story), 0, "{}", text(&story));
@@ -105,4 +110,26 @@ fn dev_prints_lines_that_work_tells_each_events_story_and_stops_at_once() {
     assert!(text(&millrace(&["dlq", "list"], &variables)).contains("no dead letters"));
     let took = dev.interrupt();
     assert!(took < STOPPED_WITHIN, "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_keeps_a_destination_with_dead_letters_until_the_command_it_names_decides() {
+    const RELOADED: &str = "millrace_config_last_reload_successful";
+    let (ports, folder) = (Ports::reserve(), tempfile::tempdir().unwrap());
+    let mut dev = dev(&ports, folder.path());
+    let told = dev.until("Ctrl-C stops");
+    let (admin, variables) = (ports.address(2), exported(&told));
+    let of_broker = variables.iter().find(|(name, _)| name.ends_with("SERVERS")).unwrap().1;
+    write_on(&Config::embedded(of_broker), "dlq.deliver.mail", 2);
+    changed(folder.path(), |text| {
+        text.replace("  mail:", "  post:").replace("to: mail", "to: post")
+    });
+    until_gauge(admin, RELOADED, 0).await;
+    let apply = ["topics", "apply", "--catalog", folder.path().to_str().unwrap()];
+    let refused = millrace(&apply, &variables);
+    assert!(text(&refused).contains("2 dead letters"), "{}", text(&refused));
+    let decided = millrace(&[&apply[..], &["--abandon", "mail"]].concat(), &variables);
+    assert_eq!(code(&decided), 0, "{}", text(&decided));
+    until_gauge(admin, RELOADED, 1).await;
+    dev.interrupt();
 }

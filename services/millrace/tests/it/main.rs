@@ -9,6 +9,7 @@ mod topics;
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc,
@@ -86,6 +87,16 @@ impl Drop for Running {
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// Waits until the process whose admin port is at `admin` shows a gauge with this value.
+pub(crate) async fn until_gauge(admin: SocketAddr, name: &str, value: i64) {
+    let line = format!("{name} {value}");
+    testkit::wait::until_some(&line, TELLS_WITHIN, || async {
+        let reply = testkit::get(admin, "/metrics", Duration::from_secs(1)).await.ok()?;
+        reply.text().lines().any(|shown| shown == line).then_some(())
+    })
+    .await;
 }
 
 pub(crate) fn code(output: &Output) -> i32 {

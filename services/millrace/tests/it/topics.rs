@@ -3,13 +3,14 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use kafka_io::{Config, Outgoing, TransactionalOptions, TransactionalProducer};
-use testkit::Kafka;
+use testkit::{Kafka, Ports};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Running, changed, code, millrace, text};
+use crate::{Running, changed, code, millrace, text, until_gauge};
 
 const WITHIN: Duration = Duration::from_secs(30);
+const RELOADED: &str = "millrace_config_last_reload_successful";
 
 fn topics(kafka: &Kafka, arguments: &[&str]) -> (i32, String) {
     let bootstrap = kafka.bootstrap();
@@ -22,9 +23,13 @@ fn topics(kafka: &Kafka, arguments: &[&str]) -> (i32, String) {
 }
 
 fn write(kafka: &Kafka, topic: &str, count: usize) {
+    write_on(&Config::plain(kafka.bootstrap()), topic, count);
+}
+
+/// Writes records in one transaction.
+pub(crate) fn write_on(kafka: &Config, topic: &str, count: usize) {
     let options = TransactionalOptions::new("test");
-    let mut producer =
-        TransactionalProducer::new(&Config::plain(kafka.bootstrap()), &options).unwrap();
+    let mut producer = TransactionalProducer::new(kafka, &options).unwrap();
     producer.init(WITHIN).unwrap();
     producer.begin().unwrap();
     for _ in 0..count {
@@ -83,10 +88,67 @@ async fn topics_are_made_by_the_command_alone_and_nothing_left_behind_is_forgott
 /// The examples, with mail renamed.
 fn without_mail() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    changed(folder.path(), |text| {
-        text.replace("  mail:", "  post:").replace("to: mail", "to: post")
-    });
+    changed(folder.path(), renamed);
     folder
+}
+
+fn renamed(text: &str) -> String {
+    text.replace("  mail:", "  post:").replace("to: mail", "to: post")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_anybody_counts_is_told_as_at_least_so_many_and_can_be_abandoned() {
+    let kafka = Kafka::one().await;
+    assert_eq!(topics(&kafka, &["apply"]).0, 0);
+    write(&kafka, "dlq.deliver.mail", 10_100);
+    let folder = without_mail();
+    let on = |arguments: &[&str]| {
+        topics(&kafka, &[arguments, &["--catalog", as_text(folder.path())]].concat())
+    };
+    let counts = "0 undelivered records and at least 10000 dead letters";
+    for action in ["verify", "plan"] {
+        let (_, text) = on(&[action]);
+        assert!(text.contains(counts), "{action}: {text}");
+    }
+    let (code, text) = on(&["apply", "--abandon", "mail"]);
+    assert!(code == 0 && text.contains(&format!("abandoned with {counts}")), "{text}");
+    assert_eq!(on(&["verify"]).0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_deliver_refuses_to_lose_a_destination_until_it_is_decided_on() {
+    let kafka = Kafka::one().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let registry = format!("http://{}", listener.local_addr().unwrap());
+    let stop = CancellationToken::new();
+    let _registry = tokio::spawn(registry_io::embedded::serve(listener, stop.clone()));
+    assert_eq!(topics(&kafka, &["apply"]).0, 0);
+    write(&kafka, "dlq.deliver.mail", 2);
+    let (folder, ports) = (tempfile::tempdir().unwrap(), Ports::reserve());
+    changed(folder.path(), str::to_owned);
+    let (bootstrap, admin) = (kafka.bootstrap(), ports.address(0));
+    let address = admin.to_string();
+    let variables = [
+        ("MILLRACE_KAFKA__BOOTSTRAP_SERVERS", bootstrap.as_str()),
+        ("MILLRACE_REGISTRY__URL", registry.as_str()),
+        ("MILLRACE_ADMIN__LISTEN", address.as_str()),
+        ("MILLRACE_CATALOG__FOLDER", as_text(folder.path())),
+    ];
+    let mut deliver = Running::start(&["deliver"], &variables);
+    until_gauge(admin, RELOADED, 1).await;
+    changed(folder.path(), renamed);
+    until_gauge(admin, RELOADED, 0).await;
+    // Put back, the catalog in force is the folder's again.
+    changed(folder.path(), str::to_owned);
+    until_gauge(admin, RELOADED, 1).await;
+    changed(folder.path(), renamed);
+    until_gauge(admin, RELOADED, 0).await;
+    let new = ["apply", "--catalog", as_text(folder.path()), "--drain", "mail"];
+    let (code, text) = topics(&kafka, &new);
+    assert!(code == 0 && text.contains("mail is drained"), "{text}");
+    until_gauge(admin, RELOADED, 1).await;
+    deliver.interrupt();
+    stop.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread")]
