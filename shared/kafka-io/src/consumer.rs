@@ -9,6 +9,7 @@ mod context;
 mod health;
 mod native;
 mod owned;
+mod positions;
 mod start;
 mod status;
 mod subscription;
@@ -16,11 +17,11 @@ mod unowned;
 mod wake;
 mod watchdog;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use domain::offset_map::OffsetMap;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, RebalanceProtocol};
 use rdkafka::topic_partition_list::Offset;
 use tokio::sync::watch;
@@ -29,8 +30,8 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::record::Record;
 
-pub(crate) use committer::Committed;
 use committer::Committer;
+pub(crate) use committer::Position;
 pub(crate) use context::GroupContext;
 use context::Rebalance;
 use owned::{Owned, Owners};
@@ -258,11 +259,15 @@ impl Group {
         }
     }
 
-    /// Begins to read partitions: at the committed offset, or at the log's start where there is none.
+    /// Begins to read partitions: at the committed offset, or at the log's start where there is none. Returns what is
+    /// complete beyond.
     ///
     /// # Errors
     /// When the offsets cannot be found in time; the group is broken then.
-    pub(crate) fn assign(&mut self, partitions: &[Partition]) -> Result<(), GroupError> {
+    pub(crate) fn assign(
+        &mut self,
+        partitions: &[Partition],
+    ) -> Result<Vec<(Partition, OffsetMap)>, GroupError> {
         let assigned = self.try_assign(partitions);
         if let Err(why) = &assigned {
             self.break_with("assign", why.clone());
@@ -270,17 +275,20 @@ impl Group {
         assigned
     }
 
-    fn try_assign(&mut self, partitions: &[Partition]) -> Result<(), GroupError> {
+    fn try_assign(
+        &mut self,
+        partitions: &[Partition],
+    ) -> Result<Vec<(Partition, OffsetMap)>, GroupError> {
         let starts = self.starts(partitions)?;
-        for (partition, from) in &starts {
+        for (partition, map) in &starts {
             // The queue is split before the fetching begins, so that no record takes the common way.
-            let owned = Owned::open(&self.consumer, partition, *from, &self.wake)
+            let owned = Owned::open(&self.consumer, partition, map.commit_point(), &self.wake)
                 .ok_or_else(|| GroupError::new("split a partition's queue", partition))?;
             self.owners.insert(owned);
         }
-        let list = native::list(
-            starts.iter().map(|(p, from)| (&*p.topic, p.partition, Offset::Offset(*from))),
-        )?;
+        let from = |map: &OffsetMap| Offset::Offset(map.commit_point());
+        let list =
+            native::list(starts.iter().map(|(p, map)| (&*p.topic, p.partition, from(map))))?;
         let done = match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
             RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.assign(&list),
@@ -295,58 +303,7 @@ impl Group {
             assigned,
             "partitions assigned"
         );
-        Ok(())
-    }
-
-    /// Finds where each partition is read from, and counts what is gone before it was read.
-    fn starts(&self, partitions: &[Partition]) -> Result<Vec<(Partition, i64)>, GroupError> {
-        if partitions.is_empty() {
-            return Ok(Vec::new());
-        }
-        let pairs: Vec<(&str, i32)> = partitions.iter().map(|p| (&*p.topic, p.partition)).collect();
-        let committed = self.insist(|| native::committed(&self.consumer, &pairs, QUESTION))?;
-        let lowest =
-            self.insist(|| native::ends(&self.consumer, &pairs, Offset::Beginning, QUESTION))?;
-        let mut beyond = self.options.memory.beyond.lock();
-        let (mut starts, mut firsts) = (Vec::with_capacity(partitions.len()), Vec::new());
-        for partition in partitions {
-            let key = (partition.topic.clone(), partition.partition);
-            let low = lowest.get(&key).copied().flatten().unwrap_or(0);
-            let before = committed.get(&key).copied().flatten();
-            let start = start::decide(before, low, beyond.remove(&key));
-            if before.is_none() {
-                firsts.push((partition.clone(), start.from));
-            }
-            if let Some(loss) = start.loss(partition) {
-                self.lost(loss);
-            }
-            if start.from_new_log {
-                tracing::warn!(%partition, from = start.from, "committed offset lies beyond the log's end, the topic was made anew: read from its start");
-            }
-            starts.push((partition.clone(), start.from));
-        }
-        // Without a position, records removed before the first commit would be missed by nobody.
-        if !firsts.is_empty()
-            && let Err(why) = self.commit(firsts)
-        {
-            tracing::warn!(%why, "the start of reading is not committed");
-        }
         Ok(starts)
-    }
-
-    fn lost(&self, loss: Loss) {
-        tracing::error!(
-            topic = &*loss.topic,
-            partition = loss.partition,
-            from = loss.from,
-            to = loss.to,
-            "records removed from the log before they were read"
-        );
-        self.metrics
-            .records_lost
-            .with_label_values(&[&*loss.topic])
-            .inc_by(loss.records().unsigned_abs());
-        self.status.send_modify(|status| status.has_lost(loss));
     }
 
     /// Lets partitions go; their queues are closed. Partitions that are not owned are passed over.
@@ -377,82 +334,6 @@ impl Group {
         })
     }
 
-    /// Sets partitions back to what is committed, or to where they were begun when nothing is.
-    ///
-    /// # Errors
-    /// When the committed offsets cannot be found in time, or the fetcher does not follow; may be tried again.
-    pub(crate) fn seek_committed(
-        &mut self,
-        partitions: &BTreeSet<(Arc<str>, i32)>,
-    ) -> Result<(), GroupError> {
-        let owned: Vec<Partition> = partitions
-            .iter()
-            .filter_map(|key| self.owners.at(key).map(|owned| owned.partition.clone()))
-            .collect();
-        if owned.is_empty() {
-            return Ok(());
-        }
-        let pairs: Vec<(&str, i32)> = owned.iter().map(|p| (&*p.topic, p.partition)).collect();
-        let committed = native::committed(&self.consumer, &pairs, QUESTION)?;
-        for partition in &owned {
-            let key = (partition.topic.clone(), partition.partition);
-            let Some(owned) = self.owners.get_mut(partition) else { continue };
-            let to = committed.get(&key).copied().flatten().unwrap_or(owned.began);
-            self.consumer
-                .seek(&partition.topic, partition.partition, Offset::Offset(to), QUESTION)
-                .map_err(|why| GroupError::new("set a partition back", why))?;
-            owned.set_back(to);
-        }
-        Ok(())
-    }
-
-    /// Says that every record of the partition before `next` is completed, and its offset committed.
-    pub(crate) fn settled(&mut self, topic: &str, partition: i32, next: i64) {
-        if let Some(owned) = self.owners.at_mut(topic, partition) {
-            owned.settled(next);
-        }
-    }
-
-    /// Has offsets committed; what becomes of it comes back by [`commits_ended`](Self::commits_ended).
-    pub(crate) fn commit(&self, offsets: Vec<(Partition, i64)>) -> Result<(), GroupError> {
-        self.consumer.context().commit_begins();
-        if self.committer.commit(offsets) {
-            return Ok(());
-        }
-        self.consumer.context().commit_refused();
-        Err(GroupError::new("commit offsets", "the commits before it are not answered yet"))
-    }
-
-    /// Number of commits that the brokers have not answered.
-    pub(crate) fn commits_open(&self) -> usize {
-        self.consumer.context().commits_open()
-    }
-
-    /// Returns the commits answered since the last call.
-    pub(crate) fn commits_ended(&self) -> Vec<Committed> {
-        let ended = Vec::from(self.consumer.context().commits_ended());
-        for commit in &ended {
-            let error = commit.failure.as_ref().map_or("", |_| "commit_failed");
-            let took = self.metrics.commits(&self.options.group_id, error);
-            took.observe(commit.took.as_secs_f64());
-        }
-        ended
-    }
-
-    /// Waits until every commit is answered; false when that takes longer. Rebalances are kept for later.
-    pub(crate) fn await_commits(&mut self, limit: Duration) -> bool {
-        let deadline = Instant::now() + limit;
-        while self.commits_open() > 0 {
-            if Instant::now() > deadline {
-                return false;
-            }
-            if let Some(Ok(message)) = self.consumer.poll(Duration::from_millis(10)) {
-                self.owners.stash(&message);
-            }
-        }
-        true
-    }
-
     /// Leaves the group. Offsets must have been committed. Blocks up to `limit`.
     ///
     /// # Errors
@@ -479,17 +360,6 @@ impl Group {
                 Err(GroupError::new(DOING, format!("not done in {} ms", limit.as_millis())))
             }
         }
-    }
-
-    fn insist<T>(&self, ask: impl Fn() -> Result<T, GroupError>) -> Result<T, GroupError> {
-        let mut answer = ask();
-        for _ in 1..TRIES {
-            if answer.is_ok() {
-                break;
-            }
-            answer = ask();
-        }
-        answer
     }
 }
 

@@ -38,6 +38,7 @@ pub struct Metrics {
     pub(crate) rebalances: IntCounterVec,
     pub(crate) rebuilt: IntCounterVec,
     pub(crate) records_lost: IntCounterVec,
+    pub(crate) maps_unreadable: IntCounterVec,
     pub(crate) queue_records: IntGauge,
     pub(crate) queue_bytes: IntGauge,
     pub(crate) queue_limit_bytes: IntGauge,
@@ -112,6 +113,11 @@ impl Metrics {
             records_lost: counters(
                 "millrace_records_lost_total",
                 "Records removed from the log before they were read",
+                &["topic"],
+            ),
+            maps_unreadable: counters(
+                "millrace_offset_maps_unreadable_total",
+                "Commits whose record of what is complete beyond them could not be read: it was repeated",
                 &["topic"],
             ),
             queue_records,

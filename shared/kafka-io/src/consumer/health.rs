@@ -10,7 +10,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::Offset;
 
 use super::status::Trouble;
-use super::{Group, GroupError, Partition, QUESTION, native};
+use super::{Group, GroupError, Partition, Position, QUESTION, native};
 
 impl Group {
     /// Judges an error that the consumer handed out; most mend themselves.
@@ -67,13 +67,13 @@ impl Group {
             let Some(found) = native::statistics_of(statistics, &owned.partition) else { continue };
             owned.show_lag(found);
             if let Some(next) = owned.idle_position(found) {
-                ahead.push((owned.partition.clone(), next));
+                ahead.push(Position::plain(owned.partition.clone(), next));
             }
         }
         // Markers of transactions are no records: without this a position would stay before them, and would look
         // like a loss once retention removes them.
         if !ahead.is_empty() && self.commit(ahead.clone()).is_ok() {
-            for (partition, next) in &ahead {
+            for Position { partition, next, .. } in &ahead {
                 self.settled(&partition.topic, partition.partition, *next);
             }
         }
