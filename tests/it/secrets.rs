@@ -18,7 +18,10 @@ const THIRD_PARTYS_COOKIE: &str = "planted-cookie-9";
 
 /// What a third party answers that repeats what it was sent.
 pub(crate) fn repeated_by_the_third_party(status: u16) -> Answer {
-    let headers = vec![("set-cookie", format!("session={THIRD_PARTYS_COOKIE}"))];
+    let headers = vec![
+        ("set-cookie", format!("session={THIRD_PARTYS_COOKIE}")),
+        ("x-request-id", format!("answer to {BEARER}")),
+    ];
     let body = format!("you sent Authorization: Bearer {BEARER}, signed with {DESTINATION_SECRET}");
     Answer::Full { status, headers, body: Bytes::from(body) }
 }

@@ -167,8 +167,7 @@ impl Work {
     }
 
     fn story(&self, record: &Record) -> Story {
-        let shared = &self.place.shared;
-        Story::begin(&shared.tracer, &self.place.gate, record, shared.now())
+        Story::begin(&self.place.shared, &self.place.gate, record)
     }
 
     fn took(&mut self, step: Step) {
@@ -215,7 +214,7 @@ impl Work {
             }
             End::GivenUp { why, receipt } => {
                 self.next_of(&held);
-                self.step(steps::give_up(place, held, why, receipt, Some(self.acks.effect())));
+                self.step(steps::give_up(place, held, why, receipt));
             }
         }
     }

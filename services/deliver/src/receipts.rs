@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use domain::{dead_letter::Reason, outcome::Outcome, time::UnixMillis};
-use http::HeaderMap;
 use http_io::{
     Answer, Failure,
     redact::{self, Secrets},
@@ -115,12 +114,13 @@ fn answered(receipt: &mut Receipt, answer: &Answer, secrets: &Secrets) {
         receipt.response_body = Some(redact::body(&answer.body, secrets, answer.truncated));
     }
     receipt.response_truncated = answer.truncated;
-    receipt.provider_request_id = request_id(&answer.headers);
+    receipt.provider_request_id = request_id(&receipt.response_headers);
 }
 
-fn request_id(headers: &HeaderMap) -> Option<String> {
-    let found = REQUEST_IDS.iter().find_map(|name| headers.get(*name))?;
-    found.to_str().ok().map(str::to_owned)
+/// `headers` are without secrets already: a third party may give ours back.
+fn request_id(headers: &[Header]) -> Option<String> {
+    let of = |name: &str| headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+    REQUEST_IDS.iter().find_map(|name| of(name)).map(|header| header.value.clone())
 }
 
 fn latency(of: &http_io::Latency) -> Latency {
@@ -190,6 +190,16 @@ mod tests {
         for secret in ["sid=1", "our-secret", "\"t\""] {
             assert!(!told.contains(secret), "{told}");
         }
+    }
+
+    #[test]
+    fn a_request_id_that_gives_our_secret_back_is_written_without_it() {
+        let verdict = Verdict { outcome: Outcome::Delivered, next: Next::Settled };
+        let mut answer = answer();
+        answer.headers.insert("x-request-id", HeaderValue::from_static("for our-secret"));
+        let secrets = Secrets::new(&[SecretString::from("our-secret")]);
+        let receipt = of_attempt(&held(), &Ok(answer), verdict, &secrets, NOW);
+        assert_eq!(receipt.provider_request_id.as_deref(), Some("for [redacted]"));
     }
 
     #[test]

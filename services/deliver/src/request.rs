@@ -2,6 +2,8 @@
 //!
 //! The id is the same on every attempt; the timestamp and the signature are of the attempt.
 
+use std::fmt;
+
 use bytes::Bytes;
 use domain::time::UnixMillis;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
@@ -11,19 +13,37 @@ use wire::Delivery;
 
 use crate::gate::Prepared;
 
-/// Why a delivery can't become a request; trying again would not help.
+/// A header by its name, or by its place where the name is what is wrong: it may hold parts of the payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Named {
+    Name(HeaderName),
+    /// Its number among those the mapping set, from 1.
+    Number(usize),
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(f, "{name}"),
+            Self::Number(number) => write!(f, "number {number}"),
+        }
+    }
+}
+
+/// Why a delivery can't become a request; trying again would not help. It tells nothing of the payload, which paths
+/// and methods may be made of: it goes to logs and spans.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Invalid {
-    #[error("method {0:?} can't be sent: the mapping has to set %request.method to a plain method")]
-    Method(String),
+    #[error("the method can't be sent: the mapping has to set %request.method to a plain method")]
+    Method,
     #[error(
         "path or query can't be sent: {0}; the mapping has to set a path below the destination's address"
     )]
     Address(String),
     #[error(
-        "header {0:?} can't be sent: the mapping has to set plain names and values, and none that Millrace or the connection sets"
+        "header {0} can't be sent: the mapping has to set plain names and values, and none that Millrace or the connection sets"
     )]
-    Header(String),
+    Header(Named),
     #[error("the body can't be signed: {0}; correct the destination's signing secrets")]
     Signature(String),
 }
@@ -62,10 +82,9 @@ pub(crate) fn build(
         "" => &spec.method,
         method => method,
     };
-    let method =
-        Method::from_bytes(method.as_bytes()).map_err(|_| Invalid::Method(method.to_owned()))?;
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| Invalid::Method)?;
     if method == Method::CONNECT {
-        return Err(Invalid::Method(method.to_string()));
+        return Err(Invalid::Method);
     }
     let mut headers = headers(delivery, prepared)?;
     if let Some(traceparent) = traceparent.filter(|_| spec.propagate_trace) {
@@ -94,13 +113,13 @@ fn address(delivery: &Delivery, base: &str) -> Result<Uri, Invalid> {
     let mut url = Url::parse(base).map_err(|e| invalid(e.to_string()))?;
     if !path.is_empty() {
         if path.contains(['?', '#']) {
-            return Err(invalid(format!("{path:?} has a query: set %request.query")));
+            return Err(invalid("the path has a query: set %request.query".into()));
         }
         let below = format!("{}/", url.path().trim_end_matches('/'));
         url.set_path(&format!("{below}{}", path.trim_start_matches('/')));
         // Steps upwards are resolved by now, however they were written.
         if !url.path().starts_with(&below) {
-            return Err(invalid(format!("{path:?} leads out of the destination's address")));
+            return Err(invalid("the path leads out of the destination's address".into()));
         }
     }
     if !query.is_empty() {
@@ -117,16 +136,17 @@ fn headers(delivery: &Delivery, prepared: &Prepared) -> Result<HeaderMap, Invali
     if !delivery.request.content_type.is_empty() {
         set(&mut headers, header::CONTENT_TYPE, &delivery.request.content_type)?;
     }
-    for pair in &delivery.request.headers {
+    for (at, pair) in delivery.request.headers.iter().enumerate() {
         let name = HeaderName::from_bytes(pair.name.as_bytes())
-            .map_err(|_| Invalid::Header(pair.name.clone()))?;
+            .map_err(|_| Invalid::Header(Named::Number(at + 1)))?;
         if RESERVED.contains(&name.as_str()) {
-            return Err(Invalid::Header(pair.name.clone()));
+            return Err(Invalid::Header(Named::Name(name)));
         }
         set(&mut headers, name, &pair.value)?;
     }
-    let id = value("webhook-id", &delivery.delivery_id)?;
-    headers.insert(HeaderName::from_static("webhook-id"), id.clone());
+    let name = HeaderName::from_static("webhook-id");
+    let id = value(&name, &delivery.delivery_id)?;
+    headers.insert(name, id.clone());
     headers.insert(HeaderName::from_static("idempotency-key"), id);
     if let Some((name, value)) = &prepared.auth {
         headers.insert(name.clone(), value.clone());
@@ -135,13 +155,13 @@ fn headers(delivery: &Delivery, prepared: &Prepared) -> Result<HeaderMap, Invali
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) -> Result<(), Invalid> {
-    let value = value(name.as_str(), text)?;
+    let value = value(&name, text)?;
     headers.insert(name, value);
     Ok(())
 }
 
-fn value(name: &str, text: &str) -> Result<HeaderValue, Invalid> {
-    HeaderValue::from_str(text).map_err(|_| Invalid::Header(name.to_owned()))
+fn value(name: &HeaderName, text: &str) -> Result<HeaderValue, Invalid> {
+    HeaderValue::from_str(text).map_err(|_| Invalid::Header(Named::Name(name.clone())))
 }
 
 /// Signs as Standard Webhooks; with two keys both sign, so that either can be taken out.

@@ -17,6 +17,7 @@ use kafka_io::{
 use tokio::{
     sync::{mpsc, watch},
     task::{JoinError, JoinSet},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use wire::{
@@ -65,6 +66,8 @@ pub(crate) async fn run(config: Config, world: World, process: Process) -> Resul
         registry: world.registry,
         client,
         tracer: process.tracer.clone(),
+        group: group(&world.names),
+        client_id: world.kafka.client_id.clone(),
         hook: process.hook.clone(),
         version: process.version,
         listener: world.listener,
@@ -166,6 +169,9 @@ struct Subscription {
     catalogs: Catalogs,
     ready: Readiness,
     stop: CancellationToken,
+    /// The version of the catalog whose topics were looked at last, if that look succeeded.
+    seen: Option<String>,
+    look_again_at: Instant,
 }
 
 impl Subscription {
@@ -177,6 +183,8 @@ impl Subscription {
             catalogs: world.catalogs.clone(),
             ready: process.ready.clone(),
             stop: process.stop.clone(),
+            seen: None,
+            look_again_at: Instant::now(),
         })
     }
 
@@ -194,34 +202,40 @@ impl Subscription {
     }
 
     /// Returns what can be read once that is other than `before`.
+    ///
+    /// # Cancellation
+    /// A look that was cut off is made again by the next call.
     async fn next(&mut self, before: &Readable) -> Readable {
-        let mut look_again = before.missing.is_some();
         loop {
-            if look_again {
+            let seen = self.seen.as_ref() == Some(&self.catalogs.current().version);
+            if seen && before.missing.is_none() {
+                self.catalogs.changed().await;
+            } else {
                 tokio::select! {
                     () = self.catalogs.changed() => {}
-                    () = tokio::time::sleep(LOOK_AGAIN) => {}
+                    () = tokio::time::sleep_until(self.look_again_at) => {}
                 }
-            } else {
-                self.catalogs.changed().await;
             }
             match self.look().await {
                 Some(readable) if readable != *before => return readable,
-                Some(_) => look_again = before.missing.is_some(),
-                None => look_again = true,
+                Some(_) | None => {}
             }
         }
     }
 
     /// Looks once, and tells what is missing.
-    async fn look(&self) -> Option<Readable> {
+    async fn look(&mut self) -> Option<Readable> {
         let catalog = self.catalogs.current();
-        match topics::look(&self.admin, &self.names, &catalog).await {
+        let looked = topics::look(&self.admin, &self.names, &catalog).await;
+        self.look_again_at = Instant::now() + LOOK_AGAIN;
+        match looked {
             Ok(readable) => {
+                self.seen = Some(catalog.version.clone());
                 self.ready.set("topics", readable.missing.clone().map_or(Ok(()), Err));
                 Some(readable)
             }
             Err(error) => {
+                self.seen = None;
                 self.ready.set("topics", Err(error.to_string()));
                 None
             }

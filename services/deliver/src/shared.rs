@@ -15,6 +15,9 @@ pub(crate) struct Shared {
     pub(crate) gates: Gates,
     pub(crate) outbox: Outbox,
     pub(crate) tracer: Tracer,
+    /// As spans name who reads.
+    pub(crate) group: String,
+    pub(crate) client_id: String,
     pub(crate) hook: Hook,
     pub(crate) version: &'static str,
     pub(crate) listener: Option<Listener>,

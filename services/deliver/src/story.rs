@@ -10,7 +10,7 @@ use domain::{time::UnixMillis, trace::TraceContext};
 use kafka_io::Record;
 use wire::{Delivery, headers};
 
-use crate::gate::Gate;
+use crate::{gate::Gate, shared::Shared};
 
 /// A record older than this does not continue its trace.
 const PARENT_AGE_MAX: Duration = Duration::from_secs(600);
@@ -22,7 +22,8 @@ pub(crate) struct Story {
 }
 
 impl Story {
-    pub(crate) fn begin(tracer: &Tracer, gate: &Gate, record: &Record, now: UnixMillis) -> Self {
+    pub(crate) fn begin(shared: &Shared, gate: &Gate, record: &Record) -> Self {
+        let (tracer, now) = (&shared.tracer, shared.now());
         let written = headers::context(&record.headers, headers::TRACEPARENT);
         let replayed = headers::replay_count(&record.headers) > 0;
         let old = now.since(UnixMillis(record.timestamp_ms)) > PARENT_AGE_MAX;
@@ -34,7 +35,7 @@ impl Story {
             if let Some(written) = written {
                 process.link(written);
             }
-            describe(&mut process, record, gate);
+            describe(&mut process, record, gate, shared);
         }
         let starting = headers::context(&record.headers, headers::CE_TRACEPARENT);
         Self { process, starting }
@@ -87,10 +88,12 @@ impl Story {
     }
 }
 
-fn describe(span: &mut Span, record: &Record, gate: &Gate) {
+fn describe(span: &mut Span, record: &Record, gate: &Gate, shared: &Shared) {
     span.set_str("messaging.system", "kafka");
     span.set_str("messaging.operation.name", "process");
     span.set_str("messaging.operation.type", "process");
+    span.set_str("messaging.consumer.group.name", &shared.group);
+    span.set_str("messaging.client.id", &shared.client_id);
     span.set_str("messaging.destination.name", &record.topic);
     span.set_str("messaging.destination.partition.id", &record.partition.to_string());
     span.set_int("messaging.kafka.offset", record.offset);

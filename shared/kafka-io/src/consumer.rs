@@ -181,6 +181,7 @@ impl Group {
             return Event::Broken(why);
         }
         self.look_for_fatal();
+        self.look_for_late_commit();
         self.look_for_unowned();
         // A bounded number at once, so that lanes are served even in a storm of events.
         for _ in 0..100 {

@@ -8,6 +8,7 @@
 
 mod batch;
 mod crew;
+mod end;
 mod pace;
 mod session;
 mod slot;
@@ -33,7 +34,8 @@ use crate::transactional_producer::TransactionError;
 
 pub use batch::{AfterCommit, Batch, TooLarge};
 use crew::Crew;
-use session::{End, Session};
+use end::End;
+use session::Session;
 use standstill::Standstill;
 
 /// What makes results of records.
@@ -302,7 +304,7 @@ impl Life {
         loop {
             let end = match crew {
                 Ok(crew) => self.session(crew, processor),
-                Err(why) => session::again(&why),
+                Err(why) => end::again(&why),
             };
             match end {
                 End::Stopped => return Ok(()),
@@ -335,7 +337,7 @@ impl Life {
             }
             Err(end) => {
                 crew.dismiss(Instant::now() + Duration::from_secs(1));
-                return session::slot_end(end);
+                return end::slot_end(end);
             }
         }
         if let Some(topics) = self.stop.new_topics() {

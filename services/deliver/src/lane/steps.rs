@@ -88,22 +88,22 @@ pub(super) async fn settle(
 /// Records that nothing was sent, because the record is not for this destination.
 pub(super) async fn turn_away(place: Place, held: Box<Held>, why: GivenUp) -> Step {
     let receipt = receipts::of_unsendable(&held, &why, place.shared.now());
-    give_up(place, held, why, Box::new(receipt), None).await
+    give_up(place, held, why, Box::new(receipt)).await
 }
 
-/// Writes the receipt and the dead letter of a delivery that is given up on.
+/// Writes the receipt and the dead letter of a delivery that is given up on. It had no effect that a
+/// crash could double, so that letters which cannot be written hold up nobody else.
 pub(super) async fn give_up(
     place: Place,
     held: Box<Held>,
     why: GivenUp,
     receipt: Box<Receipt>,
-    effect: Option<Effect>,
 ) -> Step {
     write_receipt(&place, &held.story, &receipt).await;
     drop(receipt);
     let Held { record, delivery, mut story, attempts, .. } = *held;
     write_letter(&place, &record, &mut story, &why, Some((&delivery, attempts))).await;
-    recorded(&record, effect)
+    recorded(&record, None)
 }
 
 /// Writes the dead letter of a record that is no delivery.
@@ -149,6 +149,9 @@ async fn write_letter(
         partition = record.partition,
         offset = record.offset,
         destination = gate.name,
+        event_id = of.map(|(delivery, _)| delivery.event_id.as_str()),
+        correlation_id = of.map(|(delivery, _)| delivery.correlation_id.as_str()),
+        trace_id = trace.trace_id_text(),
         reason = why.reason.label(),
         error.message = why.message,
         "record became a dead letter"

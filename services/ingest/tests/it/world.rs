@@ -129,7 +129,7 @@ impl Bench {
         let (tell, told) = mpsc::unbounded_channel();
         let world = World {
             kafka: kafka.clone(),
-            metrics: kafka_io::Metrics::default(),
+            metrics: kafka_io::Metrics::register(setup.process.metrics.registry()),
             registry: registry.clone(),
             catalogs: catalogs.clone(),
             names: Names::new(""),

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use domain::offset_map::OffsetMap;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -32,6 +33,11 @@ impl Position {
     /// Returns the position of a partition of which nothing is complete beyond.
     pub(crate) fn plain(partition: Partition, next: i64) -> Self {
         Self { partition, next, metadata: String::new(), changes: 0 }
+    }
+
+    /// Returns what a map says, before anything has changed.
+    pub(crate) fn of(partition: Partition, map: &OffsetMap) -> Self {
+        Self { partition, next: map.commit_point(), metadata: map.encode().text, changes: 0 }
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::client::{ClientContext, OAuthToken};
@@ -48,8 +49,17 @@ struct State {
     inbox: Inbox,
     rebalances: VecDeque<Rebalance>,
     commits_open: usize,
+    /// When the oldest of the open commits began, or became the oldest.
+    committing_since: Option<Instant>,
     commits_ended: VecDeque<Committed>,
     reason: Option<String>,
+}
+
+impl State {
+    fn commit_answered(&mut self) {
+        self.commits_open -= 1;
+        self.committing_since = (self.commits_open > 0).then(Instant::now);
+    }
 }
 
 /// The callbacks of a group's consumer.
@@ -77,17 +87,19 @@ impl GroupContext {
     }
 
     pub(super) fn commit_begins(&self) {
-        self.state.lock().commits_open += 1;
+        let mut state = self.state.lock();
+        state.commits_open += 1;
+        state.committing_since.get_or_insert_with(Instant::now);
     }
 
     /// Takes back [`commit_begins`](Self::commit_begins) of a commit that was refused at once.
     pub(super) fn commit_refused(&self) {
-        self.state.lock().commits_open -= 1;
+        self.state.lock().commit_answered();
     }
 
     pub(super) fn commit_ended(&self, commit: Committed) {
         let mut state = self.state.lock();
-        state.commits_open -= 1;
+        state.commit_answered();
         if state.commits_ended.len() == COMMITS_KEPT {
             state.commits_ended.pop_front();
         }
@@ -97,6 +109,11 @@ impl GroupContext {
     /// Number of commits without an answer.
     pub(super) fn commits_open(&self) -> usize {
         self.state.lock().commits_open
+    }
+
+    /// Returns how long a commit has been waiting for its answer.
+    pub(super) fn committing_for(&self) -> Duration {
+        self.state.lock().committing_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     pub(super) fn commits_ended(&self) -> VecDeque<Committed> {

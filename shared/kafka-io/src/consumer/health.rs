@@ -2,7 +2,7 @@
 //!
 //! It opens no new consumer; who owns the group does, on [`Event::Broken`](super::Event::Broken).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -11,6 +11,9 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::status::Trouble;
 use super::{Group, GroupError, Partition, Position, QUESTION, native};
+
+/// A commit has its answer, or its failure, long before.
+const COMMIT_LATE: Duration = Duration::from_secs(120);
 
 impl Group {
     /// Judges an error that the consumer handed out; most mend themselves.
@@ -44,6 +47,15 @@ impl Group {
         }
     }
 
+    /// Looks whether a commit is never answered: nothing would be committed any more.
+    pub(super) fn look_for_late_commit(&mut self) {
+        let waiting = self.consumer.context().committing_for();
+        if waiting > COMMIT_LATE {
+            let why = format!("no answer in {} s", waiting.as_secs());
+            self.break_with("commit_late", GroupError::new("commit offsets", why));
+        }
+    }
+
     pub(super) fn break_with(&mut self, reason: &'static str, why: GroupError) {
         if self.broken.is_some() {
             return;
@@ -72,10 +84,12 @@ impl Group {
         }
         // Markers of transactions are no records: without this a position would stay before them, and would look
         // like a loss once retention removes them.
-        if !ahead.is_empty() && self.commit(ahead.clone()).is_ok() {
-            for Position { partition, next, .. } in &ahead {
-                self.settled(&partition.topic, partition.partition, *next);
-            }
+        // One at a time; what is refused is wanted again at the next look.
+        if !ahead.is_empty()
+            && self.commits_open() == 0
+            && let Err(why) = self.commit(ahead)
+        {
+            tracing::debug!(%why, "positions past markers not committed");
         }
         let silent: Vec<Partition> = self.watchdog.silent(self.owners.looks(statistics), now);
         if silent.is_empty() {

@@ -34,22 +34,24 @@ impl Group {
             let commit = committed.get(&key);
             let before = commit.map(|commit| commit.next);
             let start = start::decide(before, low, beyond.remove(&key));
-            if before.is_none() {
-                firsts.push(Position::plain(partition.clone(), start.from));
+            let map = match commit {
+                Some(commit) if !start.from_new_log => self.map(partition, commit, start.from),
+                Some(_) | None => OffsetMap::new(start.from),
+            };
+            let loss = start.loss(partition);
+            if before.is_none() || loss.is_some() {
+                firsts.push(Position::of(partition.clone(), &map));
             }
-            if let Some(loss) = start.loss(partition) {
+            if let Some(loss) = loss {
                 self.lost(loss);
             }
             if start.from_new_log {
                 tracing::warn!(%partition, from = start.from, "committed offset lies beyond the log's end, the topic was made anew: read from its start");
             }
-            let map = match commit {
-                Some(commit) if !start.from_new_log => self.map(partition, commit, start.from),
-                Some(_) | None => OffsetMap::new(start.from),
-            };
             starts.push((partition.clone(), map));
         }
-        // Without a position, records removed before the first commit would be missed by nobody.
+        // Without a position, records removed before the first commit would be missed by nobody; without the new one,
+        // a loss would be told again at every start.
         if !firsts.is_empty()
             && let Err(why) = self.commit(firsts)
         {
@@ -120,7 +122,7 @@ impl Group {
         }
     }
 
-    /// Has offsets committed; what becomes of it comes back by [`commits_ended`](Self::commits_ended).
+    /// Has positions committed; what becomes of it comes back by [`note_commits`](Self::note_commits).
     pub(crate) fn commit(&self, positions: Vec<Position>) -> Result<(), GroupError> {
         self.consumer.context().commit_begins();
         if self.committer.commit(positions) {
@@ -135,13 +137,16 @@ impl Group {
         self.consumer.context().commits_open()
     }
 
-    /// Returns the commits answered since the last call.
-    pub(crate) fn commits_ended(&self) -> Vec<Committed> {
+    /// Takes note of the commits answered since the last call, and returns them.
+    pub(crate) fn note_commits(&mut self) -> Vec<Committed> {
         let ended = Vec::from(self.consumer.context().commits_ended());
         for commit in &ended {
             let error = commit.failure.as_ref().map_or("", |_| "commit_failed");
             let took = self.metrics.commits(&self.options.group_id, error);
             took.observe(commit.took.as_secs_f64());
+            for Position { partition, next, .. } in &commit.positions {
+                self.settled(&partition.topic, partition.partition, *next);
+            }
         }
         ended
     }

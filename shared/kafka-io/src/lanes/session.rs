@@ -232,7 +232,7 @@ impl<'a> Session<'a> {
     }
 
     fn note_commits(&mut self) {
-        let ended = self.group.commits_ended();
+        let ended = self.group.note_commits();
         if !ended.is_empty() && self.group.commits_open() == 0 {
             self.driver.shared.commit_ended(ended.iter().all(|commit| commit.failure.is_none()));
         }
@@ -241,10 +241,8 @@ impl<'a> Session<'a> {
                 tracing::warn!(why, "offsets not committed, trying again");
                 self.commit_at = Some(Instant::now() + COMMIT_AGAIN);
             }
-            for position in commit.positions {
-                let Position { partition, next, .. } = &position;
-                self.group.settled(&partition.topic, partition.partition, *next);
-                self.driver.shared.tracker.lock().committed(&position);
+            for position in &commit.positions {
+                self.driver.shared.tracker.lock().committed(position);
             }
         }
     }

@@ -11,40 +11,27 @@ use std::time::{Duration, Instant};
 
 use super::batch::{Batch, Coordinate};
 use super::crew::Crew;
+use super::end::{End, again, consumer_failed, slot_end};
 use super::pace::{Decision, Forming, Limits, Pace};
-use super::slot::{Done, Outcome, SlotEnd};
+use super::slot::{Done, Outcome};
 use super::suspects::Suspects;
 use super::{EngineError, Processor, Transaction, Work, panic_text};
 use crate::Partition;
-use crate::consumer::{Event, Group, GroupError, Take};
+use crate::consumer::{Event, Group, Take};
 use crate::record::Record;
-use crate::transactional_producer::{Class, TransactionError};
+use crate::transactional_producer::TransactionError;
 
 /// Longest wait for the consumer, so that a stop is noticed.
 const IDLE: Duration = Duration::from_millis(50);
 /// How often what is waited for is looked at while nothing else may happen.
 const LOOK: Duration = Duration::from_millis(10);
 /// Pause after the first failed batch; it doubles with each further one.
-const PAUSE_MIN: Duration = Duration::from_millis(50);
+pub(super) const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Time for another process with our ids to notice that it is one too many.
-const PAUSE_FENCED: Duration = Duration::from_secs(5);
 /// What calls under way may still take after they were given up.
 const GRACE: Duration = Duration::from_secs(6);
 /// Time that leaving the group has in any case.
 const CLOSE_MIN: Duration = Duration::from_secs(2);
-
-/// Why a session ended.
-#[derive(Debug)]
-pub(super) enum End {
-    Stopped,
-    /// A new consumer and new producers may do better, after the pause.
-    Again {
-        why: String,
-        pause: Duration,
-    },
-    Dead(EngineError),
-}
 
 /// A record that is to be presented again.
 struct Waiting {
@@ -142,6 +129,7 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
 
     /// Takes note of the batches that have ended.
     fn collect(&mut self) -> Result<(), End> {
+        self.group.note_commits();
         while let Some(done) = self.crew.ended(Duration::ZERO).map_err(slot_end)? {
             self.note(done)?;
         }
@@ -227,7 +215,7 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
 
     fn decide(&self, now: Instant) -> Decision {
         let forming = Forming { records: self.batch.inputs(), bytes: self.batch.bytes() };
-        let free = self.crew.has_free();
+        let free = self.crew.has_free() && self.may_dispatch();
         if forming.records >= self.suspects.batch_records_max() {
             return if free { Decision::Close } else { Decision::Hold };
         }
@@ -311,6 +299,12 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
         }
     }
 
+    /// A plain commit under way (of a first position, or past markers) could come after the transaction's offsets,
+    /// and set the group back.
+    fn may_dispatch(&self) -> bool {
+        self.group.commits_open() == 0
+    }
+
     fn dispatch(&mut self) {
         let forming = Forming { records: self.batch.inputs(), bytes: self.batch.bytes() };
         let fresh = Batch::new(self.work.options.record_bytes_max);
@@ -355,7 +349,9 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
     /// Ends every open batch: commits it if that succeeds before the deadline, else rolls it back.
     fn settle(&mut self, deadline: Instant) -> Result<(), End> {
         while self.batch.inputs() > 0 && !self.broken && Instant::now() < deadline {
-            self.dispatch();
+            if self.may_dispatch() {
+                self.dispatch();
+            }
             self.await_one(LOOK)?;
         }
         while self.crew.under_way() > 0 && Instant::now() < deadline {
@@ -469,29 +465,5 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
                 Ok(false)
             }
         }
-    }
-}
-
-fn consumer_failed(why: &GroupError) -> End {
-    End::Again { why: why.to_string(), pause: PAUSE_MIN * 10 }
-}
-
-pub(super) fn again(error: &TransactionError) -> End {
-    let (why, pause) = match error.class {
-        Class::Fenced => {
-            let why = format!(
-                "{error}: another process has the same transactional id, or a transaction took too long; give each instance its own ordinal"
-            );
-            (why, PAUSE_FENCED)
-        }
-        Class::Retriable | Class::Abortable | Class::Fatal => (error.to_string(), PAUSE_MIN * 10),
-    };
-    End::Again { why, pause }
-}
-
-pub(super) fn slot_end(end: SlotEnd) -> End {
-    match end {
-        SlotEnd::Failed(error) => again(&error),
-        SlotEnd::Panicked(why) => End::Dead(EngineError::Slot { why }),
     }
 }

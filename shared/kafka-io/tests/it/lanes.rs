@@ -123,6 +123,28 @@ async fn what_the_log_dropped_before_it_was_read_is_counted_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loss_is_told_once_also_where_nothing_comes_after_it() {
+    let cluster = Cluster::one().await;
+    cluster.topic("in", 1).await;
+    cluster.write("in", numbers(1, 5));
+    let taken = Taken::default();
+    let member = Member::join(&cluster, &taken);
+    until("the first are taken", PATIENCE, || count(&taken) == 5).await;
+    member.leave().await;
+    cluster.write("in", numbers(1, 2));
+    cluster.truncate("in", 0, 7).await;
+    let mut lost = Vec::new();
+    for _ in 0..2 {
+        let member = Member::join(&cluster, &taken);
+        let owns = || member.consumer.status().borrow().assigned == 1;
+        until("it owns the emptied partition", PATIENCE, owns).await;
+        lost.push(member.consumer.status().borrow().records_lost);
+        member.leave().await;
+    }
+    assert_eq!(lost, [2, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_log_dropped_before_the_first_record_was_read_is_counted_too() {
     let cluster = Cluster::one().await;
     cluster.topic("in", 1).await;
