@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use domain::offset_map::OffsetMap;
 use kafka_io::{
     Config, Record,
     reader::{Ended, Isolation, Range, ReadError, Reader, ReaderOptions},
@@ -51,10 +52,14 @@ impl Topics {
         self.ask(Isolation::Committed, move |reader| {
             let partitions = partitions(reader, &topic)?;
             let committed = reader.committed(&group, &partitions)?;
-            let ranges = partitions.iter().map(|partition| {
-                range(partition, committed.get(partition).copied().flatten().unwrap_or(0))
+            let from = |partition| committed.get(partition).map_or(0, OffsetMap::commit_point);
+            let ranges = partitions.iter().map(|partition| range(partition, from(partition)));
+            let mut open = records(reader, &ranges.collect::<Vec<_>>())?;
+            open.retain(|record| {
+                let map = committed.get(&(record.topic.to_string(), record.partition));
+                !map.is_some_and(|map| map.is_done(record.offset))
             });
-            records(reader, &ranges.collect::<Vec<_>>())
+            Ok(open)
         })
         .await
     }

@@ -1,7 +1,9 @@
 //! A record on its way, and what an attempt at it came to.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use domain::{dead_letter::Reason, time::UnixMillis};
+use domain::{dead_letter::Reason, offset_map::Head, time::UnixMillis};
 use kafka_io::Record;
 use wire::{Delivery, Order, Receipt};
 
@@ -15,7 +17,7 @@ pub(crate) struct Held {
     pub(crate) body: Bytes,
     pub(crate) turn: Turn,
     pub(crate) story: Story,
-    /// Kept here only: after a restart the budget begins anew.
+    /// Kept with the commit as well, from the first failure on, so that no restart extends the budget.
     pub(crate) first_attempt_at: Option<UnixMillis>,
     /// Attempts begun.
     pub(crate) attempts: u32,
@@ -44,13 +46,30 @@ pub(crate) struct GivenUp {
 }
 
 impl Held {
-    pub(crate) fn new(record: Record, mut delivery: Delivery, story: Story) -> Self {
+    /// `head` is how far the record had come when that was committed.
+    pub(crate) fn new(
+        record: Record,
+        mut delivery: Delivery,
+        story: Story,
+        head: Option<Head>,
+    ) -> Self {
         let body = body(&record, std::mem::take(&mut delivery.request.body));
         let turn = match (delivery.order, &record.key) {
             (Order::None, _) | (Order::Strict, None) => Turn::Free,
             (Order::Strict, Some(key)) => Turn::Key(key.clone()),
         };
-        Self { record, delivery, body, turn, story, first_attempt_at: None, attempts: 0 }
+        let first_attempt_at = head.map(|head| head.first_attempt_at);
+        let attempts = head.map_or(0, |head| head.attempts_made);
+        Self { record, delivery, body, turn, story, first_attempt_at, attempts }
+    }
+
+    /// Returns how far the record has come, after an attempt that failed.
+    pub(crate) fn head(&self, now: UnixMillis) -> Head {
+        Head {
+            first_attempt_at: self.first_attempt_at.unwrap_or(now),
+            attempts_made: self.attempts,
+            stood_still: Duration::ZERO,
+        }
     }
 }
 

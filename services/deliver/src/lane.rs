@@ -10,7 +10,7 @@ mod steps;
 use std::{collections::VecDeque, future::Future, pin::pin, time::Duration};
 
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use kafka_io::{Acks, Effect, Lane, Partition, Record};
+use kafka_io::{Acks, Effect, Lane, Partition, Record, Taken};
 use registry_io::DecodeError;
 use tokio::time::Instant;
 use wire::Delivery;
@@ -27,7 +27,7 @@ use domain::dead_letter::Reason;
 /// What a step of a record came to.
 enum Step {
     /// A record's schema was fetched, or it never decodes.
-    Read { record: Box<Record>, read: Result<Box<Delivery>, String> },
+    Read { taken: Box<Taken>, read: Result<Box<Delivery>, String> },
     /// An attempt is over.
     Tried(Tried),
     /// The wait between two attempts is over.
@@ -60,7 +60,7 @@ pub(crate) async fn run(mut lane: Lane, place: Place, acks: Acks) {
             () = until(work.cut_off_at), if work.is_stopping() => break,
             Some(step) = work.steps.next() => work.took(step),
             record = lane.records.recv(), if work.has_room() => match record {
-                Some(record) => work.take(record),
+                Some(taken) => work.take(taken),
                 None => work.stop(work.place.shared.config.revoke_drain()),
             },
             else => break,
@@ -130,24 +130,25 @@ impl Work {
         self.ready.clear();
     }
 
-    fn take(&mut self, record: Record) {
+    fn take(&mut self, taken: Taken) {
         self.records += 1;
-        self.bytes += record.bytes();
-        let value = record.value.as_deref().unwrap_or_default();
+        self.bytes += taken.record.bytes();
+        let value = taken.record.value.as_deref().unwrap_or_default();
         match self.place.shared.registry.decode_cached::<Delivery>(value) {
-            Ok(delivery) => self.admit(record, delivery),
-            Err(DecodeError::Undecodable(why)) => self.undecodable(record, why),
+            Ok(delivery) => self.admit(taken, delivery),
+            Err(DecodeError::Undecodable(why)) => self.undecodable(taken.record, why),
             Err(DecodeError::Unknown(_) | DecodeError::Unavailable(_)) => {
                 self.reading = true;
-                self.step(steps::read(self.place.clone(), Box::new(record)));
+                self.step(steps::read(self.place.clone(), Box::new(taken)));
             }
         }
     }
 
-    fn admit(&mut self, record: Record, delivery: Delivery) {
+    fn admit(&mut self, taken: Taken, delivery: Delivery) {
+        let Taken { record, head } = taken;
         let mut story = self.story(&record);
         story.tells(&delivery);
-        let held = Box::new(Held::new(record, delivery, story));
+        let held = Box::new(Held::new(record, delivery, story, head));
         if held.delivery.destination != self.place.gate.name {
             let why = stranger(&held.delivery.destination, &self.place.gate.name);
             return self.step(steps::turn_away(self.place.clone(), held, why));
@@ -171,11 +172,11 @@ impl Work {
 
     fn took(&mut self, step: Step) {
         match step {
-            Step::Read { record, read } => {
+            Step::Read { taken, read } => {
                 self.reading = false;
                 match read {
-                    Ok(delivery) => self.admit(*record, *delivery),
-                    Err(why) => self.undecodable(*record, why),
+                    Ok(delivery) => self.admit(*taken, *delivery),
+                    Err(why) => self.undecodable(taken.record, why),
                 }
             }
             Step::Tried(tried) => self.tried(tried),
@@ -202,7 +203,11 @@ impl Work {
         let Tried { held, end } = tried;
         let place = self.place.clone();
         match end {
-            End::Again { at, receipt } => self.step(steps::wait(place, held, at, receipt)),
+            End::Again { at, receipt } => {
+                let head = held.head(place.shared.now());
+                self.acks.retrying(&self.partition, held.record.offset, head);
+                self.step(steps::wait(place, held, at, receipt));
+            }
             End::Delivered(receipt) => {
                 self.next_of(&held);
                 self.step(steps::settle(place, held, receipt, self.acks.effect()));

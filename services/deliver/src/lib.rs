@@ -6,8 +6,8 @@
 //! A destination that is stuck holds its own lanes and nobody else's.
 //!
 //! It has no breaker, no rate limit and no parking: a delivery waits for its next attempt in its
-//! lane's memory, its key's followers behind it. The retry budget counts from the first attempt of
-//! this process: after a restart it begins anew.
+//! lane's memory, its key's followers behind it. The retry budget counts from the first attempt: how
+//! far a record has come is committed with the partition's position.
 
 mod attempt;
 mod config;

@@ -152,7 +152,7 @@ mod tests {
 
     fn held() -> Held {
         let process = Tracer::disabled().span("", chassis::Kind::Consumer, None);
-        let mut held = Held::new(record("x"), delivery(), Story { process, starting: None });
+        let mut held = Held::new(record("x"), delivery(), Story { process, starting: None }, None);
         held.attempts = 2;
         held
     }

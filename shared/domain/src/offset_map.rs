@@ -22,8 +22,8 @@ pub const HIGH: f64 = 0.75;
 /// How far a record has come that failed and is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// When its first attempt failed; the retry budget counts from here.
-    pub first_failed_at: UnixMillis,
+    /// When its first attempt began; the retry budget counts from here.
+    pub first_attempt_at: UnixMillis,
     /// Finished attempts.
     pub attempts_made: u32,
     /// How long the budget has stood still since, in whole milliseconds.

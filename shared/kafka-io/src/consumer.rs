@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use domain::offset_map::OffsetMap;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, RebalanceProtocol};
 use rdkafka::topic_partition_list::Offset;
 use tokio::sync::watch;
@@ -30,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::record::Record;
 
 use committer::Committer;
+pub(crate) use committer::Position;
 pub(crate) use context::GroupContext;
 use context::Rebalance;
 use owned::{Owned, Owners};
@@ -258,11 +260,15 @@ impl Group {
         }
     }
 
-    /// Begins to read partitions: at the committed offset, or at the log's start where there is none.
+    /// Begins to read partitions: at the committed offset, or at the log's start where there is none. Returns what is
+    /// complete beyond.
     ///
     /// # Errors
     /// When the offsets cannot be found in time; the group is broken then.
-    pub(crate) fn assign(&mut self, partitions: &[Partition]) -> Result<(), GroupError> {
+    pub(crate) fn assign(
+        &mut self,
+        partitions: &[Partition],
+    ) -> Result<Vec<(Partition, OffsetMap)>, GroupError> {
         let assigned = self.try_assign(partitions);
         if let Err(why) = &assigned {
             self.break_with("assign", why.clone());
@@ -270,17 +276,19 @@ impl Group {
         assigned
     }
 
-    fn try_assign(&mut self, partitions: &[Partition]) -> Result<(), GroupError> {
+    fn try_assign(
+        &mut self,
+        partitions: &[Partition],
+    ) -> Result<Vec<(Partition, OffsetMap)>, GroupError> {
         let starts = self.starts(partitions)?;
-        for (partition, from) in &starts {
+        for (partition, map) in &starts {
             // The queue is split before the fetching begins, so that no record takes the common way.
-            let owned = Owned::open(&self.consumer, partition, *from, &self.wake)
+            let owned = Owned::open(&self.consumer, partition, map.commit_point(), &self.wake)
                 .ok_or_else(|| GroupError::new("split a partition's queue", partition))?;
             self.owners.insert(owned);
         }
-        let list = native::list(
-            starts.iter().map(|(p, from)| (&*p.topic, p.partition, Offset::Offset(*from))),
-        )?;
+        let from = |map: &OffsetMap| Offset::Offset(map.commit_point());
+        let list = native::list(starts.iter().map(|(p, map)| (&*p.topic, p.partition, from(map))))?;
         let done = match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
             RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.assign(&list),
@@ -295,7 +303,7 @@ impl Group {
             assigned,
             "partitions assigned"
         );
-        Ok(())
+        Ok(starts)
     }
 
     /// Lets partitions go; their queues are closed. Partitions that are not owned are passed over.

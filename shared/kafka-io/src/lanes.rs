@@ -1,9 +1,9 @@
 //! One consumer for many topics, one lane per partition: a lane that is full stops nobody else.
 //!
-//! Records of a partition come in order and complete in any order. What is completed without a gap is committed
-//! soon, and at the latest when a partition goes to another member. A full lane is not read; nothing is paused.
-//! Records may come twice after a crash or a lost session: those in flight, and those completed since the last
-//! commit. None is passed over.
+//! Records of a partition come in order and complete in any order. What is completed is committed soon, also what
+//! waits behind a gap, and at the latest when a partition goes to another member. A full lane is not read; nothing is
+//! paused. Records may come twice after a crash or a lost session: those in flight, and those completed since the
+//! last commit. None is passed over.
 
 mod acks;
 mod driver;
@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use acks::Shared;
 pub use acks::{Acks, Effect};
 use driver::Driver;
-pub use lane::Lane;
+pub use lane::{Lane, Taken};
 
 /// Lanes that wait for the service to take them. More wait in the consumer's thread.
 const LANES: usize = 256;
@@ -31,26 +31,25 @@ const LANES: usize = 256;
 /// How lanes are filled and committed.
 #[derive(Clone, Debug)]
 pub struct LaneOptions {
-    /// Records of one partition between the first that is not completed and the last that was handed out. After a
-    /// crash no more than these are repeated.
+    /// Records of one partition that are handed out and not completed.
     pub window_records: usize,
     /// Changed positions are committed after this time ...
     pub commit_every: Duration,
     /// ... or after so many completions, whichever is first.
     pub commit_completions: usize,
-    /// Records that had their effect and are not committed, at most: after a crash no more than these, and what is in
-    /// flight, are repeated. [`Acks::has_room`] says whether there are fewer.
+    /// Records that had their effect of which no commit says so, at most: after a crash no more than these, and what is
+    /// in flight, are repeated. [`Acks::has_room`] says whether there are fewer.
     pub repeats_max: usize,
 }
 
 impl Default for LaneOptions {
-    /// 1,000 records, 20 ms, 500 completions, 1,000 repeats.
+    /// 1,000 records, 20 ms, 500 completions, 500 repeats.
     fn default() -> Self {
         Self {
             window_records: 1000,
             commit_every: Duration::from_millis(20),
             commit_completions: 500,
-            repeats_max: 1000,
+            repeats_max: 500,
         }
     }
 }

@@ -24,7 +24,7 @@ pub use config::{
     TokenSource,
 };
 pub use consumer::{GroupError, GroupOptions, Hook, Loss, Partition, Status};
-pub use lanes::{Acks, Consumer, Effect, Lane, LaneOptions, lanes};
+pub use lanes::{Acks, Consumer, Effect, Lane, LaneOptions, Taken, lanes};
 pub use losses::audit_losses;
 pub use metrics::{Families, Histograms, Metrics};
 pub use producer::{

@@ -38,6 +38,7 @@ pub struct Metrics {
     pub(crate) rebalances: IntCounterVec,
     pub(crate) rebuilt: IntCounterVec,
     pub(crate) records_lost: IntCounterVec,
+    pub(crate) maps_unreadable: IntCounterVec,
     pub(crate) queue_records: IntGauge,
     pub(crate) queue_bytes: IntGauge,
     pub(crate) queue_limit_bytes: IntGauge,
@@ -74,11 +75,6 @@ impl Metrics {
         let counters = |name, help, labels: &[&str]| (families.counters)(name, help, labels);
         let gauges = |name, help, labels: &[&str]| (families.gauges)(name, help, labels);
         let (queue_records, queue_bytes, queue_limit_bytes) = queue(families);
-        let possibly = counters(
-            "millrace_producer_possibly_written_total",
-            "Records refused at their time limit that may have been written all the same",
-            &[],
-        );
         let (sent, consumed, operations) = messaging(families);
         Self {
             sent,
@@ -114,10 +110,15 @@ impl Metrics {
                 "Records removed from the log before they were read",
                 &["topic"],
             ),
+            maps_unreadable: counters(
+                "millrace_offset_maps_unreadable_total",
+                "Commits whose record of what is complete beyond them could not be read: it was repeated",
+                &["topic"],
+            ),
             queue_records,
             queue_bytes,
             queue_limit_bytes,
-            possibly_written: possibly.with_label_values::<&str>(&[]),
+            possibly_written: possibly_written(families),
         }
     }
 
@@ -205,6 +206,15 @@ impl Sent {
             self.metrics.operations.with_label_values(&labels),
         )
     }
+}
+
+fn possibly_written(families: &Families<'_>) -> IntCounter {
+    let family = (families.counters)(
+        "millrace_producer_possibly_written_total",
+        "Records refused at their time limit that may have been written all the same",
+        &[],
+    );
+    family.with_label_values::<&str>(&[])
 }
 
 /// Makes the gauges of the producer's window: records, bytes, and how many bytes may wait.

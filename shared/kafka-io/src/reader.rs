@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use domain::offset_map::OffsetMap;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -154,12 +155,13 @@ impl Reader {
         Ok(Watermarks { low, high })
     }
 
-    /// Returns the committed offset of a group for each partition, `None` where there is none.
+    /// Returns what a group has committed of each partition, with what is complete beyond the offset; a partition
+    /// without a commit is left out. Metadata that is no map counts as none.
     pub fn committed(
         &self,
         group: &str,
         partitions: &[(String, i32)],
-    ) -> Result<BTreeMap<(String, i32), Option<i64>>, ReadError> {
+    ) -> Result<BTreeMap<(String, i32), OffsetMap>, ReadError> {
         let doing = || format!("fetch the committed offsets of group {group}");
         let asking = consumer(&self.config, &self.options, group)?;
         let mut list = TopicPartitionList::new();
@@ -169,7 +171,12 @@ impl Reader {
         let found = asking
             .committed_offsets(list, self.options.question_timeout)
             .map_err(|why| question(&doing(), &why))?;
-        offsets_of(&found, &doing())
+        let map = |((topic, partition), next): ((String, i32), Option<i64>)| {
+            let (next, element) = (next?, found.find_partition(&topic, partition)?);
+            let map = OffsetMap::decode(next, element.metadata());
+            Some(((topic, partition), map.unwrap_or_else(|_| OffsetMap::new(next))))
+        };
+        Ok(offsets_of(&found, &doing())?.into_iter().filter_map(map).collect())
     }
 
     /// Returns the first offset at or after a time in ms since 1970 for each partition, `None` where all is older.

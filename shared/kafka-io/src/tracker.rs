@@ -1,26 +1,43 @@
-//! Which offsets may be committed: the part of a partition that is completed without a gap. Pure.
+//! Which offsets may be committed, and what is done with above them. Pure.
 //!
-//! Records complete in any order. A position is the offset of the first delivered record that is not completed, or,
-//! when nothing is behind, the offset after the last delivered one: offsets have gaps (markers of transactions,
-//! compaction), so contiguity is that of delivery, never of numbers. Everything is kept by partition and assignment
-//! epoch; what comes late from an earlier epoch is dropped. Nothing is counted over partitions, so that nothing can
-//! leak when one goes away.
+//! Records complete in any order. What is complete without a gap is the position; what is complete behind a gap is
+//! kept in the commit's metadata ([`OffsetMap`]), so that a restart does not repeat it, with how far the records have
+//! come that are tried again. Offsets have gaps (markers of transactions, compaction): a completion covers the gap
+//! between a record and the one delivered before it, and nothing is ever found by adding one. Everything is kept by
+//! partition and assignment epoch; what comes late from an earlier epoch is dropped. Nothing is counted over
+//! partitions, so that nothing can leak when one goes away.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::consumer::Partition;
+use domain::offset_map::{Head, OffsetMap};
+
+use crate::consumer::{Partition, Position};
+
+/// The most offsets between a partition's position and the last record delivered: what a restart reads again.
+const SPAN_MAX: u64 = 1_000_000;
+/// The most open records of a partition; so that the map of a partition that is not high can always be written.
+const OPEN_MAX: usize = 3_000;
+
+/// What is to be done with a record that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// It goes to its lane; this far it had come before.
+    Open(Option<Head>),
+    /// It was complete before the restart.
+    Done,
+}
 
 /// What a completion came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Completed {
-    /// The partition holds so much less now.
-    Freed { records: usize },
+    /// The partition holds one record less now.
+    Done,
     /// The record is not one of this epoch, or was completed before.
     Stale,
 }
 
-/// What is delivered of a partition and not yet committable.
+/// What is delivered of a partition and not complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) records: usize,
@@ -29,21 +46,22 @@ pub(crate) struct Held {
 
 #[derive(Debug)]
 struct Entry {
-    offset: i64,
+    /// The offset after the record that was delivered before.
+    after_previous: i64,
     bytes: usize,
-    done: bool,
 }
 
 #[derive(Debug)]
 struct Tracked {
     epoch: u64,
-    /// In the order of delivery, which is that of offsets; the first is not completed.
-    open: VecDeque<Entry>,
+    map: OffsetMap,
+    open: BTreeMap<i64, Entry>,
     open_bytes: usize,
-    first_delivered: Option<i64>,
-    /// The offset after the last delivered record, `None` before the first.
-    after_last: Option<i64>,
-    committed: Option<i64>,
+    /// The offset after the last delivered record.
+    after_last: i64,
+    /// How often what a commit would say has changed, and how often it had when it was committed.
+    changes: u64,
+    committed: u64,
 }
 
 /// The partitions of one member.
@@ -53,15 +71,16 @@ pub(crate) struct Tracker {
 }
 
 impl Tracker {
-    /// Begins a partition's epoch; an earlier one of the same partition ends.
-    pub(crate) fn begin(&mut self, partition: &Partition) {
+    /// Begins a partition's epoch with what is committed of it; an earlier one of the same partition ends.
+    pub(crate) fn begin(&mut self, partition: &Partition, map: OffsetMap) {
         let tracked = Tracked {
             epoch: partition.epoch,
-            open: VecDeque::new(),
+            open: BTreeMap::new(),
             open_bytes: 0,
-            first_delivered: None,
-            after_last: None,
-            committed: None,
+            after_last: map.commit_point(),
+            map,
+            changes: 0,
+            committed: 0,
         };
         self.tracked.insert(key(partition), tracked);
     }
@@ -73,58 +92,90 @@ impl Tracker {
         }
     }
 
-    /// Takes note of a record that goes to its lane.
-    pub(crate) fn delivered(&mut self, partition: &Partition, offset: i64, bytes: usize) {
-        let Some(tracked) = self.get_mut(partition) else { return };
-        debug_assert!(
-            tracked.after_last.is_none_or(|after| offset >= after),
-            "records come in the order of offsets"
-        );
-        tracked.open.push_back(Entry { offset, bytes, done: false });
+    /// Takes note of a record that was read, and says whether it goes to its lane.
+    pub(crate) fn delivered(
+        &mut self,
+        partition: &Partition,
+        offset: i64,
+        bytes: usize,
+    ) -> Delivered {
+        let Some(tracked) = self.get_mut(partition) else { return Delivered::Open(None) };
+        debug_assert!(offset >= tracked.after_last, "records come in the order of offsets");
+        let after_previous = std::mem::replace(&mut tracked.after_last, offset + 1);
+        if tracked.map.is_done(offset) {
+            // The gap before it may be what kept the position back.
+            tracked.changes += u64::from(tracked.map.complete(after_previous..offset + 1));
+            return Delivered::Done;
+        }
+        tracked.open.insert(offset, Entry { after_previous, bytes });
         tracked.open_bytes += bytes;
-        tracked.first_delivered = tracked.first_delivered.or(Some(offset));
-        tracked.after_last = Some(offset + 1);
+        Delivered::Open(tracked.map.head(offset))
     }
 
     /// Takes note that a record is done with.
     pub(crate) fn completed(&mut self, partition: &Partition, offset: i64) -> Completed {
         let Some(tracked) = self.get_mut(partition) else { return Completed::Stale };
-        match tracked.open.binary_search_by_key(&offset, |entry| entry.offset) {
-            Ok(at) if !tracked.open[at].done => {
-                tracked.open[at].done = true;
-                tracked.free()
-            }
-            Ok(_) | Err(_) => Completed::Stale,
-        }
+        let Some(entry) = tracked.open.remove(&offset) else { return Completed::Stale };
+        tracked.open_bytes -= entry.bytes;
+        tracked.map.complete(entry.after_previous..offset + 1);
+        tracked.changes += 1;
+        Completed::Done
     }
 
-    /// Returns what is delivered and not yet committable, a gap's completed followers included.
+    /// Takes note of how far a record has come that is tried again; false when it is not open in this epoch.
+    pub(crate) fn retrying(&mut self, partition: &Partition, offset: i64, head: Head) -> bool {
+        let Some(tracked) = self.get_mut(partition) else { return false };
+        if !tracked.open.contains_key(&offset) {
+            return false;
+        }
+        tracked.map.retrying(offset, head);
+        tracked.changes += 1;
+        true
+    }
+
+    /// Returns what is delivered and not complete.
     pub(crate) fn held(&self, partition: &Partition) -> Held {
         let held =
             |tracked: &Tracked| Held { records: tracked.open.len(), bytes: tracked.open_bytes };
         self.get(partition).map(held).unwrap_or_default()
     }
 
-    /// Returns the positions that are ahead of what is committed.
-    pub(crate) fn uncommitted(&self) -> Vec<(Partition, i64)> {
-        let mut found = Vec::new();
-        for ((topic, partition), tracked) in &self.tracked {
-            if let Some(position) = tracked.position()
-                && tracked.committed.is_none_or(|committed| committed < position)
-                && tracked.moved(position)
-            {
-                let partition =
-                    Partition { topic: topic.clone(), partition: *partition, epoch: tracked.epoch };
-                found.push((partition, position));
-            }
+    /// Returns how many more records may be delivered: as many as leave `window` of them open, and none while what
+    /// completed behind the oldest open record fills its map, or lies too far behind it.
+    pub(crate) fn room(&self, partition: &Partition, window: usize) -> usize {
+        let Some(tracked) = self.get(partition) else { return 0 };
+        if tracked.map.usage(tracked.after_last, SPAN_MAX).is_high() {
+            return 0;
         }
-        found
+        window.min(OPEN_MAX).saturating_sub(tracked.open.len())
     }
 
-    /// Takes note of a commit that succeeded.
-    pub(crate) fn committed(&mut self, partition: &Partition, position: i64) {
-        if let Some(tracked) = self.get_mut(partition) {
-            tracked.committed = tracked.committed.max(Some(position));
+    /// Returns what a commit has to say of the partitions of which something changed since the last one.
+    pub(crate) fn uncommitted(&self) -> Vec<Position> {
+        let changed = self.tracked.iter().filter(|(_, tracked)| tracked.is_changed());
+        let position = |((topic, partition), tracked): (&(Arc<str>, i32), &Tracked)| Position {
+            partition: Partition {
+                topic: topic.clone(),
+                partition: *partition,
+                epoch: tracked.epoch,
+            },
+            next: tracked.map.commit_point(),
+            metadata: tracked.map.encode().text,
+            changes: tracked.changes,
+        };
+        changed.map(position).collect()
+    }
+
+    /// Says whether [`uncommitted`](Self::uncommitted) returns nothing.
+    pub(crate) fn is_committed(&self) -> bool {
+        !self.tracked.values().any(Tracked::is_changed)
+    }
+
+    /// Takes note of a commit that succeeded, also of one beyond what was delivered, over what is no record.
+    pub(crate) fn committed(&mut self, position: &Position) {
+        if let Some(tracked) = self.get_mut(&position.partition) {
+            tracked.map.advance(position.next);
+            tracked.committed = tracked.committed.max(position.changes);
         }
     }
 
@@ -138,25 +189,8 @@ impl Tracker {
 }
 
 impl Tracked {
-    fn position(&self) -> Option<i64> {
-        self.open.front().map(|first| first.offset).or(self.after_last)
-    }
-
-    /// False while nothing has been completed since the start: the position is then where it was.
-    fn moved(&self, position: i64) -> bool {
-        self.committed.is_some() || self.first_delivered != Some(position)
-    }
-
-    fn free(&mut self) -> Completed {
-        let (mut records, mut bytes) = (0, 0);
-        while self.open.front().is_some_and(|first| first.done) {
-            if let Some(first) = self.open.pop_front() {
-                records += 1;
-                bytes += first.bytes;
-            }
-        }
-        self.open_bytes -= bytes;
-        Completed::Freed { records }
+    fn is_changed(&self) -> bool {
+        self.changes > self.committed
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{receiver, scratch};
 
 const IDS_SHOWN: usize = 20;
 // Beside what was in flight: what completed since the last acknowledged commit.
-const DOUBLED_SLACK: u64 = 1_000;
+const DOUBLED_SLACK: u64 = 500;
 
 /// One delivery that was promised: the id the destination sees, and its ordering key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -64,7 +64,7 @@ async fn committed(reader: &Arc<Reader>, site: &Site<'_>, group: String) -> u64 
     let asked = tokio::task::spawn_blocking(move || reader.committed(&group, &partitions));
     // A group that does not exist yet has done nothing.
     let offsets = asked.await.unwrap().unwrap_or_default();
-    offsets.into_values().flatten().map(|offset| u64::try_from(offset).unwrap()).sum()
+    offsets.into_values().map(|map| u64::try_from(map.commit_point()).unwrap()).sum()
 }
 
 fn reader(world: &World) -> Reader {

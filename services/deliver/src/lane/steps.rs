@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::time::UnixMillis;
-use kafka_io::{Acks, Effect, Record};
+use kafka_io::{Acks, Effect, Record, Taken};
 use registry_io::DecodeError;
 use wire::{Delivery, Receipt, headers};
 
@@ -23,16 +23,16 @@ use crate::{
 const REGISTRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Decodes a record whose schema is not known yet; a registry that is down is waited for.
-pub(super) async fn read(place: Place, record: Box<Record>) -> Step {
+pub(super) async fn read(place: Place, taken: Box<Taken>) -> Step {
     let registry = &place.shared.registry;
-    let value = record.value.as_deref().unwrap_or_default();
+    let value = taken.record.value.as_deref().unwrap_or_default();
     loop {
         match registry.decode::<Delivery>(value).await {
             Ok(delivery) => {
                 place.shared.outbox.registry_answers(Ok(()));
-                return Step::Read { record, read: Ok(Box::new(delivery)) };
+                return Step::Read { taken, read: Ok(Box::new(delivery)) };
             }
-            Err(DecodeError::Undecodable(why)) => return Step::Read { record, read: Err(why) },
+            Err(DecodeError::Undecodable(why)) => return Step::Read { taken, read: Err(why) },
             Err(error @ (DecodeError::Unknown(_) | DecodeError::Unavailable(_))) => {
                 place.shared.outbox.registry_answers(Err(error.to_string()));
             }

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use catalog_io::{Catalogs, Environment};
 use registry_io::Registry;
-use testkit::{Receiver, Scratch, receiver::Answer, wait};
+use testkit::{
+    Receiver, Scratch,
+    receiver::{Answer, Rule},
+    wait,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -82,6 +86,42 @@ async fn a_stop_under_load_finishes_what_is_in_flight_and_the_next_start_the_res
     world.await_committed("crm", 0, 200).await;
     let counts = receiver.taken_per_id();
     assert_eq!((counts.len(), receiver.taken()), (200, 200), "a graceful stop doubles nothing");
+    world.process.stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_repeats_nothing_that_is_settled_and_goes_on_with_the_attempts_that_were_made() {
+    let (mut world, receiver) = (World::of(&["crm"]).await, Receiver::start().await);
+    receiver.on(Rule::any().id("a-0").fails_first(3, Answer::retry_after(503, 1)));
+    let crm = || {
+        let mut crm = destination("crm", &receiver.url("/"));
+        crm.spec.retry.attempts_max = 3;
+        Catalogs::fixed(catalog(vec![crm]))
+    };
+    let running = world.start(crm());
+    world.send(&delivery("crm", "a", 0)).await;
+    for number in 0..20 {
+        world.send(&delivery("crm", "b", number)).await;
+    }
+    receiver.await_taken(20, AMPLE).await;
+    wait::until_some("the first attempt's receipt", AMPLE, || async {
+        (world.receipts().await.len() == 21).then_some(())
+    })
+    .await;
+    world.process.stop.cancel();
+    running.await.unwrap().unwrap();
+    world.process = chassis::Process::alone("millrace-deliver");
+    world.start(crm());
+    // All of it is settled once the record that was tried again has become a dead letter.
+    world.await_committed("crm", 0, 21).await;
+    let receipts = world.receipts().await;
+    let of_a: Vec<i32> = receipts
+        .iter()
+        .filter(|receipt| receipt.delivery_id == "a-0")
+        .map(|receipt| receipt.attempt_number)
+        .collect();
+    assert_eq!(of_a, [1, 2, 3], "no restart gives attempts back");
+    assert_eq!((receiver.taken(), receipts.len()), (20, 23), "what was settled came once");
     world.process.stop.cancel();
 }
 

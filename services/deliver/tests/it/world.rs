@@ -252,7 +252,7 @@ impl World {
                     reader.committed(&group, &[(topic, partition)]).unwrap()
                 });
                 let committed = asked.await.unwrap();
-                committed.into_values().flatten().any(|found| found == next).then_some(())
+                committed.into_values().any(|map| map.commit_point() == next).then_some(())
             }
         };
         wait::until_some(&format!("{destination} committed to {next}"), AMPLE, look).await;

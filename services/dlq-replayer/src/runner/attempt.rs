@@ -152,7 +152,7 @@ impl<'a> Attempt<'a> {
             job.ranges.iter().map(|range| (range.topic.clone(), range.partition)).collect();
         let committed = reader.committed(&job.id.group(), &places)?;
         let done: HashMap<Place, i64> =
-            committed.into_iter().filter_map(|(place, next)| Some((place, next?))).collect();
+            committed.into_iter().map(|(place, map)| (place, map.commit_point())).collect();
         let is_claimed = !job.runner.is_empty();
         if is_claimed && places.iter().any(|place| !done.contains_key(place)) {
             return Err(Error::PositionLost(job.id));

@@ -6,11 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kafka_io::reader::{Ended, Range, ReadError, Reader, ReaderOptions, TopicInfo};
+use domain::offset_map::OffsetMap;
+use kafka_io::reader::{BorrowedView, Ended, Range, ReadError, Reader, ReaderOptions, TopicInfo};
 use wire::topics::{Names, TopicKind};
 
 use super::{Count, Decision, Left, Looked, Which, decisions};
 use crate::failure::Failure;
+
+/// What is committed, by partition.
+type Commits = BTreeMap<i32, OffsetMap>;
 
 const READ_WITHIN: Duration = Duration::from_secs(30);
 /// How far records are counted; who decides needs no larger number.
@@ -50,9 +54,10 @@ pub(super) fn look(
             decided: decision,
         });
         if dead {
-            found.dead_letters += count(&reader, &whole(&reader, topic)?, until)?;
+            found.dead_letters += count(&reader, topic, &BTreeMap::new(), until)?;
         } else {
-            found.undelivered += count(&reader, &uncommitted(&reader, topic, names)?, until)?;
+            let committed = committed(&reader, topic, names)?;
+            found.undelivered += count(&reader, topic, &committed, until)?;
         }
     }
     let returned = decided.into_keys().filter(|name| which.is_declared(name)).collect();
@@ -68,36 +73,28 @@ fn decided(
         return Ok(BTreeMap::new());
     };
     let mut records = Vec::new();
-    read(reader, &whole(reader, topic)?, |key, value| {
-        records.push((key.unwrap_or_default().to_vec(), value.map(<[u8]>::to_vec)));
+    let all = ranges(reader, topic, &BTreeMap::new())?;
+    read(reader, &all, |record| {
+        let key = record.key().unwrap_or_default().to_vec();
+        records.push((key, record.value().map(<[u8]>::to_vec)));
     })?;
     Ok(decisions(records.iter().map(|(key, value)| (key.as_slice(), value.as_deref()))))
 }
 
-fn whole(reader: &Reader, topic: &TopicInfo) -> Result<Vec<Range>, Failure> {
-    ranges(reader, topic, |_| None)
-}
-
-/// What deliver has not committed yet.
-fn uncommitted(reader: &Reader, topic: &TopicInfo, names: &Names) -> Result<Vec<Range>, Failure> {
+/// What deliver has committed of each partition.
+fn committed(reader: &Reader, topic: &TopicInfo, names: &Names) -> Result<Commits, Failure> {
     let partitions: Vec<(String, i32)> =
         (0..topic.partitions).map(|partition| (topic.name.clone(), partition)).collect();
-    let group = deliver::group(names);
-    let committed = reader.committed(&group, &partitions).map_err(failed)?;
-    ranges(reader, topic, |partition| {
-        committed.get(&(topic.name.clone(), partition)).copied().flatten()
-    })
+    let committed = reader.committed(&deliver::group(names), &partitions).map_err(failed)?;
+    Ok(committed.into_iter().map(|((_, partition), map)| (partition, map)).collect())
 }
 
-fn ranges(
-    reader: &Reader,
-    topic: &TopicInfo,
-    from: impl Fn(i32) -> Option<i64>,
-) -> Result<Vec<Range>, Failure> {
+fn ranges(reader: &Reader, topic: &TopicInfo, committed: &Commits) -> Result<Vec<Range>, Failure> {
     let mut ranges = Vec::new();
     for partition in 0..topic.partitions {
         let ends = reader.watermarks(&topic.name, partition).map_err(failed)?;
-        let from = from(partition).unwrap_or(ends.low).max(ends.low);
+        let from = committed.get(&partition).map_or(ends.low, OffsetMap::commit_point);
+        let from = from.max(ends.low);
         if from < ends.high {
             ranges.push(Range { topic: topic.name.clone(), partition, from, to: ends.high });
         }
@@ -105,14 +102,21 @@ fn ranges(
     Ok(ranges)
 }
 
-/// Counts records by reading them: a transaction's markers take offsets and are none. At `until`
-/// one record is enough.
-fn count(reader: &Reader, ranges: &[Range], until: Instant) -> Result<Count, Failure> {
+/// Counts records that are not done with by reading them: a transaction's markers take offsets and are none. At
+/// `until` one record is enough.
+fn count(
+    reader: &Reader,
+    topic: &TopicInfo,
+    committed: &Commits,
+    until: Instant,
+) -> Result<Count, Failure> {
+    let ranges = ranges(reader, topic, committed)?;
     let offsets = ranges.iter().map(|range| range.to.abs_diff(range.from)).sum();
     let mut counted = 0;
     let deadline = until.max(Instant::now() + FIRST_WITHIN);
-    let ended = reader.read(ranges, deadline, |_| {
-        counted += 1;
+    let ended = reader.read(&ranges, deadline, |record| {
+        let map = committed.get(&record.partition());
+        counted += u64::from(!map.is_some_and(|map| map.is_done(record.offset())));
         match counted >= COUNT_MAX || Instant::now() >= until {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
@@ -127,13 +131,13 @@ fn count(reader: &Reader, ranges: &[Range], until: Instant) -> Result<Count, Fai
 fn read(
     reader: &Reader,
     ranges: &[Range],
-    mut each: impl FnMut(Option<&[u8]>, Option<&[u8]>),
+    mut each: impl FnMut(&BorrowedView<'_>),
 ) -> Result<(), Failure> {
     if ranges.is_empty() {
         return Ok(());
     }
     let ended = reader.read(ranges, Instant::now() + READ_WITHIN, |record| {
-        each(record.key(), record.value());
+        each(record);
         ControlFlow::Continue(())
     });
     match ended.map_err(failed)? {

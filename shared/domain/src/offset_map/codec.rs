@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! runs 16 · heads 16 · for each run: gamma(offsets open before it) gamma(offsets in it)
-//! if heads > 0:  earliest first failure 64 · its width 7 · width of the standstill 7
+//! if heads > 0:  earliest first attempt 64 · its width 7 · width of the standstill 7
 //! for each head: gamma(offsets since the last head + 1) gamma(attempts + 1)
 //!                milliseconds after the earliest, standstill in milliseconds, in those widths
 //! ```
@@ -129,7 +129,7 @@ pub(super) fn bits(map: &OffsetMap) -> u64 {
 
 impl Frame {
     fn of<'a>(heads: impl Iterator<Item = &'a Head> + Clone) -> Self {
-        let failed = heads.clone().map(|head| head.first_failed_at.0);
+        let failed = heads.clone().map(|head| head.first_attempt_at.0);
         let earliest = failed.clone().min().unwrap_or_default();
         let latest = failed.max().unwrap_or_default();
         let stood = heads.map(|head| millis(head.stood_still)).max().unwrap_or_default();
@@ -195,7 +195,7 @@ fn write(map: &OffsetMap, runs: usize, heads: usize) -> Vec<u8> {
         for (step, head) in steps(map).take(heads) {
             writer.gamma(step);
             writer.gamma(u64::from(head.attempts_made) + 1);
-            writer.bits(head.first_failed_at.0.abs_diff(frame.earliest), frame.failed_width);
+            writer.bits(head.first_attempt_at.0.abs_diff(frame.earliest), frame.failed_width);
             writer.bits(millis(head.stood_still), frame.stood_width);
         }
     }
@@ -228,7 +228,7 @@ fn read_heads(map: &mut OffsetMap, reader: &mut Reader<'_>, heads: u64) -> Optio
         let stood_still = Duration::from_millis(reader.bits(stood_width)?);
         map.retrying(
             offset,
-            Head { first_failed_at: UnixMillis(failed), attempts_made, stood_still },
+            Head { first_attempt_at: UnixMillis(failed), attempts_made, stood_still },
         );
         at = offset.saturating_add(1);
     }

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn head(first_failed_at: i64, attempts_made: u32, stood_still: u64) -> Head {
+fn head(first_attempt_at: i64, attempts_made: u32, stood_still: u64) -> Head {
     Head {
-        first_failed_at: UnixMillis(first_failed_at),
+        first_attempt_at: UnixMillis(first_attempt_at),
         attempts_made,
         stood_still: Duration::from_millis(stood_still),
     }

@@ -8,27 +8,52 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use domain::offset_map::OffsetMap;
 use rdkafka::consumer::{CommitMode, Consumer as _};
-use rdkafka::topic_partition_list::Offset;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::{GroupConsumer, GroupError, Partition, Wake, native};
+use super::{GroupConsumer, GroupError, Partition, Wake};
 
 /// Commits that wait for their turn; the lanes ask for one at a time, the watcher of idle partitions for another.
 const WAITING: usize = 4;
+
+/// What a commit says of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) partition: Partition,
+    /// The offset of the next record to read.
+    pub(crate) next: i64,
+    /// What is complete beyond, as text; empty for nothing.
+    pub(crate) metadata: String,
+    /// Its owner's count of changes, so that it knows which of them the commit holds; 0 for none.
+    pub(crate) changes: u64,
+}
+
+impl Position {
+    /// Returns the position of a partition of which nothing is complete beyond.
+    pub(crate) fn plain(partition: Partition, next: i64) -> Self {
+        Self { partition, next, metadata: String::new(), changes: 0 }
+    }
+
+    /// Returns what a map says, before anything has changed.
+    pub(crate) fn of(partition: Partition, map: &OffsetMap) -> Self {
+        Self { partition, next: map.commit_point(), metadata: map.encode().text, changes: 0 }
+    }
+}
 
 /// A commit that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Committed {
     /// The positions that stand. A partition that alone was refused is among them when others were taken: the client
     /// says no more. It is repeated after a restart then.
-    pub(crate) positions: Vec<(Partition, i64)>,
+    pub(crate) positions: Vec<Position>,
     pub(crate) failure: Option<String>,
     pub(crate) took: Duration,
 }
 
 /// Dropping it lets the thread end after the commit it is at.
 pub(super) struct Committer {
-    wanted: SyncSender<Vec<(Partition, i64)>>,
+    wanted: SyncSender<Vec<Position>>,
 }
 
 impl Committer {
@@ -44,12 +69,12 @@ impl Committer {
     }
 
     /// Has positions committed, soon. False when too many commits wait already.
-    pub(super) fn commit(&self, positions: Vec<(Partition, i64)>) -> bool {
+    pub(super) fn commit(&self, positions: Vec<Position>) -> bool {
         self.wanted.try_send(positions).is_ok()
     }
 }
 
-fn run(consumer: &GroupConsumer, asked: &Receiver<Vec<(Partition, i64)>>, wake: &Wake) {
+fn run(consumer: &GroupConsumer, asked: &Receiver<Vec<Position>>, wake: &Wake) {
     for positions in asked {
         let begun = Instant::now();
         let failure = commit(consumer, &positions).err().map(|why| why.to_string());
@@ -59,9 +84,15 @@ fn run(consumer: &GroupConsumer, asked: &Receiver<Vec<(Partition, i64)>>, wake: 
     }
 }
 
-fn commit(consumer: &GroupConsumer, positions: &[(Partition, i64)]) -> Result<(), GroupError> {
-    let list = native::list(
-        positions.iter().map(|(p, next)| (&*p.topic, p.partition, Offset::Offset(*next))),
-    )?;
-    consumer.commit(&list, CommitMode::Sync).map_err(|why| GroupError::new("commit offsets", why))
+fn commit(consumer: &GroupConsumer, positions: &[Position]) -> Result<(), GroupError> {
+    let failed = |why| GroupError::new("commit offsets", why);
+    let mut list = TopicPartitionList::new();
+    for Position { partition, next, metadata, .. } in positions {
+        let mut element = list.add_partition(&partition.topic, partition.partition);
+        element.set_offset(Offset::Offset(*next)).map_err(failed)?;
+        if !metadata.is_empty() {
+            element.set_metadata(metadata);
+        }
+    }
+    consumer.commit(&list, CommitMode::Sync).map_err(failed)
 }

@@ -10,7 +10,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::Offset;
 
 use super::status::Trouble;
-use super::{Group, GroupError, Partition, QUESTION, native};
+use super::{Group, GroupError, Partition, Position, QUESTION, native};
 
 /// A commit has its answer, or its failure, long before.
 const COMMIT_LATE: Duration = Duration::from_secs(120);
@@ -79,7 +79,7 @@ impl Group {
             let Some(found) = native::statistics_of(statistics, &owned.partition) else { continue };
             owned.show_lag(found);
             if let Some(next) = owned.idle_position(found) {
-                ahead.push((owned.partition.clone(), next));
+                ahead.push(Position::plain(owned.partition.clone(), next));
             }
         }
         // Markers of transactions are no records: without this a position would stay before them, and would look

@@ -123,17 +123,29 @@ pub(super) fn list<'a>(
 
 type Offsets = HashMap<Pair, Option<i64>>;
 
-/// Returns the committed offsets, `None` where there is none. Offsets of open transactions are waited for.
+/// What the group has committed of a partition.
+pub(super) struct Commit {
+    pub(super) next: i64,
+    /// What the commit says beside the offset; empty for nothing.
+    pub(super) metadata: String,
+}
+
+/// Returns what is committed; what is not is left out. Offsets of open transactions are waited for.
 pub(super) fn committed(
     consumer: &GroupConsumer,
     pairs: &[(&str, i32)],
     limit: Duration,
-) -> Result<Offsets, GroupError> {
+) -> Result<HashMap<Pair, Commit>, GroupError> {
     const DOING: &str = "find the committed offsets";
     let asked = list(pairs.iter().map(|(topic, partition)| (*topic, *partition, Offset::Invalid)))?;
     let found =
         consumer.committed_offsets(asked, limit).map_err(|why| GroupError::new(DOING, why))?;
-    offsets(&found).map_err(|why| GroupError::new(DOING, why))
+    let offsets = offsets(&found).map_err(|why| GroupError::new(DOING, why))?;
+    let commit = |(pair, next): (Pair, Option<i64>)| {
+        let metadata = found.find_partition(&pair.0, pair.1)?.metadata().to_owned();
+        Some((pair, Commit { next: next?, metadata }))
+    };
+    Ok(offsets.into_iter().filter_map(commit).collect())
 }
 
 /// Returns the first or the end offsets of partitions, with one request to each leader.

@@ -4,18 +4,21 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use domain::offset_map::OffsetMap;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::topic_partition_list::Offset;
 
 use super::committer::Committed;
-use super::{Group, GroupError, Loss, Partition, QUESTION, TRIES, native, start};
+use super::native::Commit;
+use super::{Group, GroupError, Loss, Partition, Position, QUESTION, TRIES, native, start};
 
 impl Group {
-    /// Finds where each partition is read from, and counts what is gone before it was read.
+    /// Finds where each partition is read from and what is complete beyond, and counts what is gone before it was
+    /// read.
     pub(super) fn starts(
         &self,
         partitions: &[Partition],
-    ) -> Result<Vec<(Partition, i64)>, GroupError> {
+    ) -> Result<Vec<(Partition, OffsetMap)>, GroupError> {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
@@ -28,11 +31,16 @@ impl Group {
         for partition in partitions {
             let key = (partition.topic.clone(), partition.partition);
             let low = lowest.get(&key).copied().flatten().unwrap_or(0);
-            let before = committed.get(&key).copied().flatten();
+            let commit = committed.get(&key);
+            let before = commit.map(|commit| commit.next);
             let start = start::decide(before, low, beyond.remove(&key));
+            let map = match commit {
+                Some(commit) if !start.from_new_log => self.map(partition, commit, start.from),
+                Some(_) | None => OffsetMap::new(start.from),
+            };
             let loss = start.loss(partition);
             if before.is_none() || loss.is_some() {
-                firsts.push((partition.clone(), start.from));
+                firsts.push(Position::of(partition.clone(), &map));
             }
             if let Some(loss) = loss {
                 self.lost(loss);
@@ -40,7 +48,7 @@ impl Group {
             if start.from_new_log {
                 tracing::warn!(%partition, from = start.from, "committed offset lies beyond the log's end, the topic was made anew: read from its start");
             }
-            starts.push((partition.clone(), start.from));
+            starts.push((partition.clone(), map));
         }
         // Without a position, records removed before the first commit would be missed by nobody; without the new one,
         // a loss would be told again at every start.
@@ -67,6 +75,17 @@ impl Group {
         self.status.send_modify(|status| status.has_lost(loss));
     }
 
+    /// Reads what is complete beyond a commit. Another program's text is no map: everything beyond is repeated then.
+    fn map(&self, partition: &Partition, commit: &Commit, from: i64) -> OffsetMap {
+        let mut map = OffsetMap::decode(commit.next, &commit.metadata).unwrap_or_else(|why| {
+            tracing::warn!(%partition, %why, "what was completed beyond the commit is repeated");
+            self.metrics.maps_unreadable.with_label_values(&[&*partition.topic]).inc();
+            OffsetMap::new(commit.next)
+        });
+        map.advance(from);
+        map
+    }
+
     /// Sets partitions back to what is committed, or to where they were begun when nothing is.
     ///
     /// # Errors
@@ -87,7 +106,7 @@ impl Group {
         for partition in &owned {
             let key = (partition.topic.clone(), partition.partition);
             let Some(owned) = self.owners.get_mut(partition) else { continue };
-            let to = committed.get(&key).copied().flatten().unwrap_or(owned.began);
+            let to = committed.get(&key).map_or(owned.began, |commit| commit.next);
             self.consumer
                 .seek(&partition.topic, partition.partition, Offset::Offset(to), QUESTION)
                 .map_err(|why| GroupError::new("set a partition back", why))?;
@@ -103,10 +122,10 @@ impl Group {
         }
     }
 
-    /// Has offsets committed; what becomes of it comes back by [`note_commits`](Self::note_commits).
-    pub(crate) fn commit(&self, offsets: Vec<(Partition, i64)>) -> Result<(), GroupError> {
+    /// Has positions committed; what becomes of it comes back by [`note_commits`](Self::note_commits).
+    pub(crate) fn commit(&self, positions: Vec<Position>) -> Result<(), GroupError> {
         self.consumer.context().commit_begins();
-        if self.committer.commit(offsets) {
+        if self.committer.commit(positions) {
             return Ok(());
         }
         self.consumer.context().commit_refused();
@@ -125,7 +144,7 @@ impl Group {
             let error = commit.failure.as_ref().map_or("", |_| "commit_failed");
             let took = self.metrics.commits(&self.options.group_id, error);
             took.observe(commit.took.as_secs_f64());
-            for (partition, next) in &commit.positions {
+            for Position { partition, next, .. } in &commit.positions {
                 self.settled(&partition.topic, partition.partition, *next);
             }
         }

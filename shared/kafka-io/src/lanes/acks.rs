@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::consumer::{Partition, Wake};
 use crate::tracker::{Completed, Tracker};
+use domain::offset_map::Head;
 
 /// Says that records are completed; may be cloned and used from any task.
 #[derive(Clone, Debug)]
@@ -22,10 +23,18 @@ impl Acks {
         Self { shared }
     }
 
-    /// Says that a record is done with: its offset may be committed once all before it are. A record of an
-    /// assignment that has ended is passed over: another member reads it again.
+    /// Says that a record is done with. A record of an assignment that has ended is passed over: another member reads
+    /// it again.
     pub fn complete(&self, partition: &Partition, offset: i64) {
         self.shared.complete(partition, offset);
+    }
+
+    /// Says how far a record has come that is tried again, so that a restart goes on from there. Soon committed; a
+    /// record of an assignment that has ended is passed over.
+    pub fn retrying(&self, partition: &Partition, offset: i64, head: Head) {
+        if self.shared.tracker.lock().retrying(partition, offset, head) {
+            self.shared.changed(false);
+        }
     }
 
     /// Takes note that a record has had its effect, and is to be completed soon: a crash before the commit repeats it.
@@ -35,8 +44,7 @@ impl Acks {
     }
 
     /// Says whether another record may have its effect: fewer than [`LaneOptions::repeats_max`] would come again after
-    /// a crash now. Those that wait behind a gap are not counted: their partition's window bounds them, and one stuck
-    /// partition is not to hold up the others.
+    /// a crash now.
     ///
     /// [`LaneOptions::repeats_max`]: crate::LaneOptions::repeats_max
     pub fn has_room(&self) -> bool {
@@ -67,13 +75,13 @@ impl Drop for Effect {
 pub(super) struct Shared {
     pub(super) tracker: Mutex<Tracker>,
     pub(super) wake: Arc<Wake>,
-    /// Completions since the last commit began.
-    completions: AtomicUsize,
+    /// Completions and failed attempts since the last commit began.
+    changes: AtomicUsize,
     commit_completions: usize,
     /// Records with their effect that are not complete yet.
     effects: AtomicUsize,
-    /// Offsets that may be committed and are not: outside of the commit under way, and in it.
-    freed: AtomicUsize,
+    /// Completions that are not committed: outside of the commit under way, and in it.
+    uncommitted: AtomicUsize,
     committing: AtomicUsize,
     repeats_max: usize,
     /// Told when there may be room again.
@@ -100,10 +108,10 @@ impl Shared {
         Self {
             tracker: Mutex::default(),
             wake: Arc::default(),
-            completions: AtomicUsize::new(0),
+            changes: AtomicUsize::new(0),
             commit_completions,
             effects: AtomicUsize::new(0),
-            freed: AtomicUsize::new(0),
+            uncommitted: AtomicUsize::new(0),
             committing: AtomicUsize::new(0),
             repeats_max,
             room: watch::Sender::new(()),
@@ -113,27 +121,31 @@ impl Shared {
     }
 
     fn complete(&self, partition: &Partition, offset: i64) {
-        let Completed::Freed { records } = self.tracker.lock().completed(partition, offset) else {
-            return;
-        };
-        self.freed.fetch_add(records, Ordering::AcqRel);
-        let before = self.completions.fetch_add(1, Ordering::AcqRel);
-        // The first begins the time until the commit; a full lane may be read again.
-        let due = before == 0 || before + 1 == self.commit_completions;
-        if due || (records > 0 && self.full.swap(false, Ordering::AcqRel)) {
+        if self.tracker.lock().completed(partition, offset) == Completed::Done {
+            self.uncommitted.fetch_add(1, Ordering::AcqRel);
+            // A full lane may be read again.
+            self.changed(self.full.swap(false, Ordering::AcqRel));
+        }
+    }
+
+    /// Counts what a commit is to say, and wakes the thread if it has something to do.
+    fn changed(&self, made_room: bool) {
+        let before = self.changes.fetch_add(1, Ordering::AcqRel);
+        // The first begins the time until the commit.
+        if made_room || before == 0 || before + 1 == self.commit_completions {
             self.wake.wake();
         }
     }
 
-    pub(super) fn completions(&self) -> usize {
-        self.completions.load(Ordering::Acquire)
+    pub(super) fn changes(&self) -> usize {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Counts from now on what completes after the commit that begins.
     pub(super) fn commit_begins(&self) {
-        self.completions.store(0, Ordering::Release);
-        let freed = self.freed.swap(0, Ordering::AcqRel);
-        self.committing.fetch_add(freed, Ordering::AcqRel);
+        self.changes.store(0, Ordering::Release);
+        let uncommitted = self.uncommitted.swap(0, Ordering::AcqRel);
+        self.committing.fetch_add(uncommitted, Ordering::AcqRel);
     }
 
     /// Takes note of how the commit ended.
@@ -142,20 +154,20 @@ impl Shared {
         if stands {
             self.tell_room();
         } else {
-            self.freed.fetch_add(committing, Ordering::AcqRel);
+            self.uncommitted.fetch_add(committing, Ordering::AcqRel);
         }
     }
 
     /// Forgets what an earlier consumer could not commit: its partitions are read again from their positions.
     pub(super) fn begin_anew(&self) {
-        self.freed.store(0, Ordering::Release);
+        self.uncommitted.store(0, Ordering::Release);
         self.committing.store(0, Ordering::Release);
         self.tell_room();
     }
 
     fn repeats(&self) -> usize {
         let count = |of: &AtomicUsize| of.load(Ordering::Acquire);
-        count(&self.effects) + count(&self.freed) + count(&self.committing)
+        count(&self.effects) + count(&self.uncommitted) + count(&self.committing)
     }
 
     fn tell_room(&self) {

@@ -7,14 +7,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use domain::offset_map::Head;
+
 use crate::consumer::{Partition, Wake};
 use crate::record::Record;
+
+/// A record, and how far it had come when it was committed last, if it is being tried again.
+#[derive(Debug)]
+pub struct Taken {
+    pub record: Record,
+    pub head: Option<Head>,
+}
 
 /// The records of one partition, in order. Dropping it says that nothing of it is in flight any more: drop it last.
 pub struct Lane {
     pub partition: Partition,
     /// Ends when the partition goes away.
-    pub records: mpsc::Receiver<Record>,
+    pub records: mpsc::Receiver<Taken>,
     /// Cancelled when the partition goes away: take no more records, finish what is in flight, drop the lane.
     pub closing: CancellationToken,
     _held: Guard,
@@ -29,7 +38,7 @@ struct Guard {
 /// The other end of a lane.
 pub(super) struct Feed {
     pub(super) partition: Partition,
-    records: Option<mpsc::Sender<Record>>,
+    records: Option<mpsc::Sender<Taken>>,
     closing: CancellationToken,
     gone: Arc<AtomicBool>,
 }
@@ -53,8 +62,8 @@ pub(super) fn lane(partition: &Partition, capacity: usize, wake: &Arc<Wake>) -> 
 
 impl Feed {
     /// Hands a record out; false when the lane takes none any more.
-    pub(super) fn send(&self, record: Record) -> bool {
-        self.records.as_ref().is_some_and(|records| records.try_send(record).is_ok())
+    pub(super) fn send(&self, taken: Taken) -> bool {
+        self.records.as_ref().is_some_and(|records| records.try_send(taken).is_ok())
     }
 
     /// Asks the service to finish.

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::Lane;
 use super::driver::Driver;
-use super::lane::{Feed, lane};
+use super::lane::{Feed, Taken, lane};
 use crate::consumer::{Event, Group, GroupError, Partition};
+use crate::tracker::Delivered;
 
 /// Records that one lane is given before the next has its turn.
 const TURN: usize = 256;
@@ -121,16 +122,13 @@ impl<'a> Session<'a> {
     }
 
     fn begin(&mut self, partitions: &[Partition]) -> Result<(), GroupError> {
-        self.group.assign(partitions)?;
+        let begun = self.group.assign(partitions)?;
         self.window_bytes = self.group.lane_bytes();
-        for partition in partitions {
-            self.driver.shared.tracker.lock().begin(partition);
-            let (feed, lane) = lane(
-                partition,
-                self.driver.options.window_records + TURN,
-                &self.driver.shared.wake,
-            );
-            self.feeds.insert(partition.clone(), feed);
+        for (partition, map) in begun {
+            self.driver.shared.tracker.lock().begin(&partition, map);
+            let (feed, lane) =
+                lane(&partition, self.driver.options.window_records, &self.driver.shared.wake);
+            self.feeds.insert(partition, feed);
             self.unclaimed.push_back(lane);
         }
         Ok(())
@@ -240,20 +238,20 @@ impl<'a> Session<'a> {
                 tracing::warn!(why, "offsets not committed, trying again");
                 self.commit_at = Some(Instant::now() + COMMIT_AGAIN);
             }
-            for (partition, next) in commit.positions {
-                self.driver.shared.tracker.lock().committed(&partition, next);
+            for position in &commit.positions {
+                self.driver.shared.tracker.lock().committed(position);
             }
         }
     }
 
     fn commit_when_due(&mut self) {
         let now = Instant::now();
-        let completions = self.driver.shared.completions();
-        if completions > 0 && self.commit_at.is_none() {
+        let changes = self.driver.shared.changes();
+        if changes > 0 && self.commit_at.is_none() {
             self.commit_at = Some(now + self.driver.options.commit_every);
         }
         let due = self.commit_at.is_some_and(|at| now >= at)
-            || completions >= self.driver.options.commit_completions;
+            || changes >= self.driver.options.commit_completions;
         if due && self.group.commits_open() == 0 {
             self.commit();
         }
@@ -283,7 +281,7 @@ impl<'a> Session<'a> {
             let left = deadline.saturating_duration_since(Instant::now());
             let answered = self.group.await_commits(left);
             self.note_commits();
-            if self.driver.shared.tracker.lock().uncommitted().is_empty() {
+            if self.driver.shared.tracker.lock().is_committed() {
                 return true;
             }
             if !answered || left.is_zero() {
@@ -375,19 +373,31 @@ fn fill_one(
     if feed.is_gone() {
         return Err(dropped());
     }
+    let (mut room, mut bytes) = {
+        let tracker = driver.shared.tracker.lock();
+        let room = tracker.room(&feed.partition, driver.options.window_records);
+        (room, tracker.held(&feed.partition).bytes)
+    };
     let mut taken = 0;
     while group.is_ready(&feed.partition) {
-        let held = driver.shared.tracker.lock().held(&feed.partition);
-        if held.records >= driver.options.window_records || held.bytes >= window_bytes {
+        if room == 0 || bytes >= window_bytes {
             return Ok(Filled::Full);
         }
         if taken == TURN {
             return Ok(Filled::Turn);
         }
         let Some(record) = group.take(&feed.partition) else { continue };
-        driver.shared.tracker.lock().delivered(&feed.partition, record.offset, record.bytes());
         taken += 1;
-        if !feed.send(record) {
+        let mut tracker = driver.shared.tracker.lock();
+        let Delivered::Open(head) =
+            tracker.delivered(&feed.partition, record.offset, record.bytes())
+        else {
+            continue;
+        };
+        drop(tracker);
+        room -= 1;
+        bytes += record.bytes();
+        if !feed.send(Taken { record, head }) {
             return Err(dropped());
         }
     }

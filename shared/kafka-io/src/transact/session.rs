@@ -247,7 +247,7 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
             Event::Nothing => Ok(()),
             Event::Record(record) => self.take(record),
             Event::Assigned(partitions) => {
-                self.group.assign(&partitions).map_err(|why| consumer_failed(&why))
+                self.group.assign(&partitions).map(drop).map_err(|why| consumer_failed(&why))
             }
             Event::Revoked(partitions) => self.let_go(&partitions),
             Event::Lost(partitions) => self.lose(&partitions),

@@ -48,12 +48,12 @@ async fn serve_all(mut lanes: mpsc::Receiver<Lane>, acks: Acks, taken: Taken) {
 
 async fn serve(mut lane: Lane, acks: Acks, taken: Taken) {
     loop {
-        let record = tokio::select! {
+        let next = tokio::select! {
             biased;
             () = lane.closing.cancelled() => return,
-            record = lane.records.recv() => record,
+            taken = lane.records.recv() => taken,
         };
-        let Some(record) = record else { return };
+        let Some(kafka_io::Taken { record, .. }) = next else { return };
         taken.lock().push((record.partition, record.offset));
         acks.complete(&lane.partition, record.offset);
     }
@@ -196,7 +196,8 @@ async fn a_stop_with_records_in_flight_says_so_and_commits_the_rest() {
     for _ in 0..3 {
         tokio::time::timeout(PATIENCE, lane.records.recv()).await.unwrap().unwrap();
     }
-    consumer.acks().complete(&lane.partition, 0);
+    // Behind a gap, which the commit's metadata tells of.
+    consumer.acks().complete(&lane.partition, 1);
     let stopped = consumer.stop(Duration::from_secs(3)).await;
     let said = stopped.unwrap_err().to_string();
     assert!(said.contains("in flight"), "{said}");
@@ -205,5 +206,5 @@ async fn a_stop_with_records_in_flight_says_so_and_commits_the_rest() {
     let member = Member::join(&cluster, &taken);
     until("the two are taken", PATIENCE, || count(&taken) == 2).await;
     member.leave().await;
-    assert_eq!(taken.lock().clone(), [(0, 1), (0, 2)]);
+    assert_eq!(taken.lock().clone(), [(0, 0), (0, 2)]);
 }

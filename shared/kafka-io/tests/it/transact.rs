@@ -135,7 +135,7 @@ fn position(config: &Config) -> i64 {
     let reader = Reader::open(config, ReaderOptions::default()).unwrap();
     let partitions: Vec<(String, i32)> = (0..PARTITIONS).map(|p| ("in".to_owned(), p)).collect();
     let committed = tokio::task::block_in_place(|| reader.committed(GROUP, &partitions));
-    committed.unwrap().values().map(|offset| offset.unwrap_or(0)).sum()
+    committed.unwrap().values().map(|map| map.commit_point()).sum()
 }
 
 async fn until_position(config: &Config, sum: i64) {
