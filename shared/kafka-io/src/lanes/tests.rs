@@ -8,7 +8,7 @@ use domain::{offset_map::Head, time::UnixMillis};
 use tokio::time::timeout;
 
 use super::*;
-use crate::embedded::Broker;
+use crate::embedded::{Broker, Failure, Request};
 use crate::producer::{Producer, ProducerOptions};
 use crate::record::{Outgoing, Record};
 
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct World {
     config: Config,
     producer: Producer,
-    _broker: Broker,
+    broker: Broker,
 }
 
 impl World {
@@ -27,7 +27,7 @@ impl World {
         let config = Config::embedded(broker.bootstrap_servers());
         let producer =
             Producer::open(&config, ProducerOptions::default(), &Metrics::default()).unwrap();
-        Self { config, producer, _broker: broker }
+        Self { config, producer, broker }
     }
 
     async fn write(&self, topic: &str, numbers: std::ops::Range<u32>) {
@@ -190,6 +190,32 @@ async fn topics_may_be_added_while_it_runs() {
     }
     assert_eq!(number(&take(found.get_mut("b").unwrap()).await), 0);
     drop((found, _a));
+    consumer.stop(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_consumer_that_is_given_nothing_though_there_is_something_is_replaced() {
+    let world = World::new(&["a"]);
+    world.write("a", 0..1).await;
+    let group = GroupOptions {
+        stall_after: Duration::from_secs(3),
+        ..GroupOptions::new("g", vec!["a".into()])
+    };
+    let (consumer, mut lanes) =
+        lanes(&world.config, group, LaneOptions::default(), &Metrics::default()).unwrap();
+    let acks = consumer.acks();
+    let mut lane = by_topic(&mut lanes, 1).await.remove("a").unwrap();
+    let first = take(&mut lane).await.offset;
+    acks.complete(&lane.partition, first);
+    world.broker.fail_next(Request::Fetch, &[Failure::NotLeader; 2_000]).unwrap();
+    world.write("a", 1..2).await;
+    let mut status = consumer.status();
+    timeout(PATIENCE, status.wait_for(|status| status.rebuilt == 1)).await.unwrap().unwrap();
+    world.broker.heal(Request::Fetch).unwrap();
+    drop(lane);
+    let mut lane = by_topic(&mut lanes, 1).await.remove("a").unwrap();
+    assert_eq!(number(&take(&mut lane).await), 1);
+    drop(lane);
     consumer.stop(PATIENCE).await.unwrap();
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_io::topics::Change;
-use kafka_io::{Acks, Consumer, GroupOptions, Lane, LaneOptions, Metrics, lanes};
+use kafka_io::{
+    Acks, Config, Consumer, GroupOptions, GroupProtocol, Lane, LaneOptions, Metrics, lanes,
+};
 use parking_lot::Mutex;
 use testkit::wait::until;
 use tokio::sync::mpsc;
@@ -27,9 +29,13 @@ struct Member {
 impl Member {
     /// Joins, and completes each record as soon as it comes.
     fn join(cluster: &Cluster, taken: &Taken) -> Self {
+        Self::join_with(&cluster.config, taken)
+    }
+
+    fn join_with(config: &Config, taken: &Taken) -> Self {
         let group = GroupOptions::new(GROUP, vec!["in".to_owned()]);
         let (consumer, lanes) =
-            lanes(&cluster.config, group, LaneOptions::default(), &Metrics::default()).unwrap();
+            lanes(config, group, LaneOptions::default(), &Metrics::default()).unwrap();
         let lanes = tokio::spawn(serve_all(lanes, consumer.acks(), taken.clone()));
         Self { consumer, lanes }
     }
@@ -100,6 +106,29 @@ async fn members_that_come_and_go_pass_over_nothing_and_repeat_nothing() {
     until("the new ones are taken", PATIENCE, || count(&again) >= 6).await;
     third.leave().await;
     assert_eq!(count(&again), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_protocol_consumer_members_pass_over_nothing_and_repeat_nothing_either() {
+    let cluster = Cluster::one().await;
+    cluster.topic("in", PARTITIONS).await;
+    let config = Config { group_protocol: GroupProtocol::Consumer, ..cluster.config.clone() };
+    let taken = Taken::default();
+    let first = Member::join_with(&config, &taken);
+    cluster.write("in", numbers(PARTITIONS, 300));
+    until("some are taken", PATIENCE, || count(&taken) > 100).await;
+    let second = Member::join_with(&config, &taken);
+    let owns = |member: &Member| member.consumer.status().borrow().assigned;
+    until("both have a share", PATIENCE, || owns(&first) == 3 && owns(&second) == 3).await;
+    cluster.write("in", numbers(PARTITIONS, 300));
+    first.leave().await;
+    until("one has all", PATIENCE, || owns(&second) == 6).await;
+    until("all are taken", PATIENCE, || count(&taken) >= 3600).await;
+    second.leave().await;
+    let mut offsets = taken.lock().clone();
+    offsets.sort_unstable();
+    let each = (0..PARTITIONS).flat_map(|partition| (0..600).map(move |at| (partition, at)));
+    assert!(offsets.into_iter().eq(each), "each once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

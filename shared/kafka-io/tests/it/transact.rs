@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use kafka_io::embedded::{Broker, Failure, Request};
 use kafka_io::reader::{Isolation, Reader, ReaderOptions};
 use kafka_io::{
     Batch, Config, Engine, EngineError, GroupOptions, Metrics, Outgoing, Processor, Record,
@@ -360,35 +361,59 @@ async fn a_reader_of_committed_records_never_sees_an_aborted_one() {
     assert!(all.len() > 1000, "there are aborted records: {}", all.len());
 }
 
+fn embedded() -> (Broker, Config) {
+    let topics = [("in".to_owned(), PARTITIONS), ("out".to_owned(), PARTITIONS)];
+    let broker = Broker::start(&topics).unwrap();
+    let config = Config::embedded(broker.bootstrap_servers());
+    (broker, config)
+}
+
+async fn feed_embedded(config: &Config, n: i32) {
+    let options = kafka_io::ProducerOptions::default();
+    let producer = kafka_io::Producer::open(config, options, &Metrics::default()).unwrap();
+    for number in 0..n {
+        let outgoing = Outgoing {
+            topic: "in".into(),
+            partition: Some(number % PARTITIONS),
+            key: None,
+            value: Some(number.to_string().into()),
+            headers: Vec::new(),
+            timestamp_ms: None,
+        };
+        producer.send(outgoing).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_cannot_abort_is_replaced() {
+    let (broker, config) = embedded();
+    feed_embedded(&config, 50).await;
+    let failed = Arc::new(AtomicUsize::new(0));
+    let counted = failed.clone();
+    let told = Arc::new(move |transaction: &kafka_io::Transaction| {
+        counted.fetch_add(usize::from(!transaction.committed), Ordering::SeqCst);
+    });
+    // Of one slot, so that no other goes on in its place.
+    let run = copying(&config, TransactOptions { slots: 1, told, ..options(0) });
+    until("the first are committed", PATIENCE, || run.committed() == 50).await;
+    let fails = &[Failure::InvalidTransactionState];
+    broker.fail_next(Request::TransactionOffsetCommit, fails).unwrap();
+    broker.fail_next(Request::EndTransaction, fails).unwrap();
+    feed_embedded(&config, 50).await;
+    until("the rest is committed", PATIENCE, || run.committed() >= 100).await;
+    run.engine.stop(STOP).await.unwrap();
+    assert!(failed.load(Ordering::SeqCst) > 0, "one had to be aborted");
+    assert_eq!(run.committed(), 100, "each counts once");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_broker_remembers_positions_too() {
-    let topics = [("in".to_owned(), PARTITIONS), ("out".to_owned(), PARTITIONS)];
-    let broker = kafka_io::embedded::Broker::start(&topics).unwrap();
-    let config = Config::embedded(broker.bootstrap_servers());
-    let producer = kafka_io::TransactionalOptions::new("feed");
-    let mut producer = kafka_io::TransactionalProducer::new(&config, &producer).unwrap();
-    let mut feed = |n: i32| {
-        producer.init(PATIENCE).ok();
-        producer.begin().unwrap();
-        for number in 0..n {
-            let outgoing = Outgoing {
-                topic: "in".into(),
-                partition: Some(number % PARTITIONS),
-                key: None,
-                value: Some(number.to_string().into()),
-                headers: Vec::new(),
-                timestamp_ms: None,
-            };
-            producer.send(&outgoing, PATIENCE).unwrap();
-        }
-        producer.flush_and_await(PATIENCE).unwrap();
-        producer.commit(|| true).unwrap();
-    };
-    tokio::task::block_in_place(|| feed(100));
+    let (_broker, config) = embedded();
+    feed_embedded(&config, 100).await;
     let run = copying(&config, options(0));
     until("all is committed", PATIENCE, || run.committed() == 100).await;
     run.engine.stop(STOP).await.unwrap();
-    tokio::task::block_in_place(|| feed(40));
+    feed_embedded(&config, 40).await;
     let run = copying(&config, options(0));
     until("the rest is committed", PATIENCE, || run.committed() >= 40).await;
     run.engine.stop(STOP).await.unwrap();
