@@ -3,6 +3,7 @@
 //! It joins no group and commits nothing. A read has a beginning, an end and a deadline, and holds little in
 //! memory however much it passes. It blocks: call it from a thread that may.
 
+mod coordinator;
 mod range;
 mod view;
 
@@ -168,8 +169,8 @@ impl Reader {
         for (topic, partition) in partitions {
             list.add_partition(topic, *partition);
         }
-        let found = asking
-            .committed_offsets(list, self.options.question_timeout)
+        let ask = |limit| asking.committed_offsets(list.clone(), limit);
+        let found = coordinator::insist(self.options.question_timeout, ask)
             .map_err(|why| question(&doing(), &why))?;
         let map = |((topic, partition), next): ((String, i32), Option<i64>)| {
             let (next, element) = (next?, found.find_partition(&topic, partition)?);
