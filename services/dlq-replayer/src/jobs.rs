@@ -185,7 +185,8 @@ async fn run(
         Ok(Ended::Stopped | Ended::TakenOver) => false,
         Err(error) => {
             tracing::error!(replay_job_id = %id, error.message = %error, "replay job failed");
-            true
+            // One that is not seen yet is found silent, and not left alone first.
+            !matches!(error, Error::NoSuchJob(_))
         }
     }
 }

@@ -116,6 +116,7 @@ impl Replayer {
             let reader = cluster.reader()?;
             let job = dry_run::make(&cluster, &reader, &wanted)?;
             runner::record_start(&cluster, &job)?;
+            state::await_seen(&cluster, &reader, &job.id)?;
             Ok(job)
         })
         .await

@@ -1,6 +1,12 @@
 //! Jobs as they are kept in `ctl.state`, and what is told of them in `ctl.audit`.
 
-use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use kafka_io::{
     Outgoing,
@@ -16,6 +22,9 @@ use crate::{
 
 /// What a job's key begins with; other commands keep their state in the same topic.
 const KEY_PREFIX: &str = "replay/";
+/// How long a job that was just recorded is looked for, and how often.
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
+const SEEN_LOOK: Duration = Duration::from_millis(20);
 /// How often a wait for other runners' transactions looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -88,6 +97,19 @@ pub(crate) fn settle(
 pub(crate) fn job(cluster: &Cluster, reader: &Reader, id: &JobId) -> Result<Job, Error> {
     let found = jobs(cluster, reader)?.into_iter().find(|job| job.id == *id);
     found.ok_or_else(|| Error::NoSuchJob(id.clone()))
+}
+
+/// Waits until readers find a job that was just recorded: a commit is answered before the brokers have written its
+/// markers, and whoever looks at once would be told that there is none. After a while it is left to the readers.
+pub(crate) fn await_seen(cluster: &Cluster, reader: &Reader, id: &JobId) -> Result<(), Error> {
+    let until = Instant::now() + SEEN_WITHIN;
+    loop {
+        match job(cluster, reader, id) {
+            Err(Error::NoSuchJob(_)) if Instant::now() < until => thread::sleep(SEEN_LOOK),
+            Err(Error::NoSuchJob(_)) | Ok(_) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Returns the record that keeps a job as it is now.

@@ -47,12 +47,14 @@ pub(super) fn now_ms(world: &World) -> u64 {
     world.receiver.started().elapsed().as_millis().try_into().unwrap_or(u64::MAX)
 }
 
-/// How many deliveries the receiver has taken that deliver has not committed: a crash now lets
-/// these come again.
-pub(super) async fn taken_not_committed(world: &World) -> u64 {
+/// How many deliveries the receiver has taken since then that deliver has not committed: a crash now
+/// lets these come again. What an earlier crash left and nobody has taken since is that crash's.
+pub(super) async fn taken_not_committed(world: &World, since_ms: u64) -> u64 {
     let open = world.topics.uncommitted_by(DELIVER_GROUP, "out.app").await;
-    let seen = world.receiver.taken_per_id();
-    open.iter().filter(|record| seen.contains_key(&event_id(record))).count() as u64
+    let taken = taken(&world.receiver.arrivals(), |arrival| arrival.id.clone());
+    let taken = taken.into_iter().filter(|taken| taken.at_ms >= since_ms);
+    let seen: HashSet<String> = taken.map(|taken| taken.id).collect();
+    open.iter().filter(|record| seen.contains(&event_id(record))).count() as u64
 }
 
 /// Waits until all that was accepted has found its end, judges, writes the report, and stops the

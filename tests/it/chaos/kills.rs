@@ -47,7 +47,10 @@ pub(super) async fn of_service(service: Service, points: &[&str], extent: Extent
         assert_eq!(status.signal(), Some(KILLED), "{} ended by itself: {status}", service.name());
         let from_ms = now_ms(&system.world);
         let again = match service {
-            Service::Deliver => taken_not_committed(&system.world).await,
+            Service::Deliver => {
+                let since_ms = tally.down.last().map_or(0, |down| down.from_ms);
+                taken_not_committed(&system.world, since_ms).await
+            }
             Service::Ingest | Service::Transform | Service::DlqReplayer => 0,
         };
         tally.doubled_allowed += again;
@@ -83,7 +86,7 @@ pub(super) async fn of_brokers(extent: Extent) {
     for round in 0..extent.broker_kills() {
         let node = (round % 3) as u16;
         world.kafka.kill9(node);
-        tally.doubled_allowed += taken_not_committed(world).await;
+        tally.doubled_allowed += taken_not_committed(world, 0).await;
         tally.accepted_at.push(traffic.accepted());
         let taken = world.receiver.taken();
         let flows = || world.receiver.taken() > taken + 300;

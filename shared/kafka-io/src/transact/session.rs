@@ -28,6 +28,8 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Pause after the first failed batch; it doubles with each further one.
 pub(super) const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long a batch that is rolled back may take to end; then its calls are given up.
+const ROLL_BACK_MAX: Duration = Duration::from_secs(20);
 /// What calls under way may still take after they were given up.
 const GRACE: Duration = Duration::from_secs(6);
 /// Time that leaving the group has in any case.
@@ -403,7 +405,7 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
 
     /// Waits until no batch is under way. The group is listened to meanwhile; its events are handled afterwards.
     fn await_idle(&mut self) -> Result<(), End> {
-        let usual = Instant::now() + self.work.options.transaction_timeout;
+        let usual = Instant::now() + ROLL_BACK_MAX.min(self.work.options.transaction_timeout);
         while self.crew.under_way() > 0 {
             self.await_one(LOOK)?;
             if self.work.stop.asked() {

@@ -23,6 +23,8 @@ use crate::transactional_producer::{
 
 /// How often a slot that waits looks whether it is still worth it.
 const SLICE: Duration = Duration::from_millis(100);
+/// How long a producer that replaces another may take to begin; then all of them begin anew.
+const REPLACE_WITHIN: Duration = Duration::from_secs(15);
 /// How long one call of `init_transactions` may take before it is made again.
 const INIT_SLICE: Duration = Duration::from_secs(5);
 
@@ -112,7 +114,7 @@ impl Worker {
     }
 
     fn live(&mut self, jobs: &Receiver<Job>) -> Result<(), TransactionError> {
-        self.initialise()?;
+        self.initialise(|| true)?;
         self.tell(Report::Ready);
         for job in jobs {
             let done = self.carry_out(job);
@@ -232,13 +234,14 @@ impl Worker {
     /// Makes a new producer with the same id; initialising it ends what the old one left open.
     fn replace(&mut self) -> Result<(), TransactionError> {
         self.producer = TransactionalProducer::new(&self.config, &self.options)?;
-        self.initialise()
+        let until = Instant::now() + REPLACE_WITHIN;
+        self.initialise(|| Instant::now() < until)
     }
 
-    fn initialise(&self) -> Result<(), TransactionError> {
+    fn initialise(&self, go_on: impl Fn() -> bool) -> Result<(), TransactionError> {
         loop {
             match self.producer.init(INIT_SLICE) {
-                Err(error) if error.class == Class::Retriable && !self.given_up() => {
+                Err(error) if error.class == Class::Retriable && !self.given_up() && go_on() => {
                     let id = &self.options.transactional_id;
                     tracing::debug!(transactional_id = id, %error, "transactional id not initialised yet");
                 }
