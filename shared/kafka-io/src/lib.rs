@@ -8,7 +8,6 @@ mod context;
 mod lanes;
 mod losses;
 mod metrics;
-mod polled;
 mod producer;
 mod record;
 mod tracker;

@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, Producer as _};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::config::Config;
-use crate::polled::Polled;
 use crate::record::Outgoing;
 
 use reports::{Outstanding, Reports};
@@ -101,7 +100,7 @@ pub struct NextOffset<'a> {
 
 /// A producer whose records and offsets stand or fall together.
 pub struct TransactionalProducer {
-    producer: Polled<Reports>,
+    producer: ThreadedProducer<Reports>,
     reports: Arc<Outstanding>,
     sent: usize,
 }
@@ -114,7 +113,8 @@ impl TransactionalProducer {
     pub fn new(config: &Config, options: &TransactionalOptions) -> Result<Self, TransactionError> {
         let reports = Arc::new(Outstanding::default());
         let context = Reports { hooks: config.hooks(), outstanding: reports.clone() };
-        let producer = Polled::create(&client_config(config, options), context)
+        let producer = client_config(config, options)
+            .create_with_context(context)
             .map_err(|error| failed("create the transactional producer", &error))?;
         Ok(Self { producer, reports, sent: 0 })
     }
