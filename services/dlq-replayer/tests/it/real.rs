@@ -197,7 +197,8 @@ fn now_ms() -> i64 {
 async fn of_two_runners_the_later_goes_on_and_two_jobs_share_no_letter() {
     let real = Real::start(|spec| spec).await;
     real.write(LETTERS).await;
-    let slow = replayer_of(real.world.kafka.clone(), "replay.after_flush=delay:300ms");
+    // Long enough for the others to begin, however busy the machine is.
+    let slow = replayer_of(real.world.kafka.clone(), "replay.after_flush=delay:3000ms");
     let job = slow.start(all()).await.unwrap();
     let (started, mut has_started) = tokio::sync::mpsc::unbounded_channel();
     let (id, first) = (job.id.clone(), slow.clone());
