@@ -8,6 +8,7 @@ mod context;
 mod lanes;
 mod losses;
 mod metrics;
+mod polled;
 mod producer;
 mod record;
 mod tracker;

@@ -19,11 +19,12 @@ use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, ThreadedProducer};
+use rdkafka::producer::BaseRecord;
 use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::metrics::{Metrics, Sent};
+use crate::polled::Polled;
 use crate::record::Outgoing;
 
 pub use error::{OpenError, ProduceError};
@@ -99,7 +100,7 @@ struct Shared {
 /// One session with the brokers. After a fatal error it is replaced.
 struct Native {
     // Always there until the drop.
-    producer: Option<ThreadedProducer<Reports>>,
+    producer: Option<Polled<Reports>>,
 }
 
 /// Tells whether a record was written. Dropping it changes nothing about the record.
@@ -261,9 +262,8 @@ impl Native {
         sent: &Sent,
     ) -> Result<Self, OpenError> {
         let reports = Reports::new(config.hooks(), options, window.clone(), sent.clone());
-        let producer = client_config(config, options)
-            .create_with_context(reports)
-            .map_err(|why: KafkaError| OpenError { why: why.to_string() })?;
+        let producer = Polled::create(&client_config(config, options), reports)
+            .map_err(|why| OpenError { why: why.to_string() })?;
         Ok(Self { producer: Some(producer) })
     }
 

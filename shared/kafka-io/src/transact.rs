@@ -309,22 +309,25 @@ impl Life {
             match end {
                 End::Stopped => return Ok(()),
                 End::Dead(error) => return Err(error),
-                End::Again { why, pause } => {
-                    tracing::error!(
-                        why,
-                        prefix = self.options.transactional_prefix,
-                        ordinal = self.options.ordinal,
-                        "transactional engine starts anew"
-                    );
-                    processor.forget();
-                    self.stop.pause(pause);
-                }
+                End::Again { why, pause } => self.pause(&why, pause),
+                End::Hung { why } => self.pause(why, Duration::ZERO),
             }
+            processor.forget();
             if self.stop.asked() {
                 return Ok(());
             }
             crew = Crew::hire(&self.config, &self.options, &self.wake);
         }
+    }
+
+    fn pause(&self, why: &str, pause: Duration) {
+        tracing::error!(
+            why,
+            prefix = self.options.transactional_prefix,
+            ordinal = self.options.ordinal,
+            "transactional engine starts anew"
+        );
+        self.stop.pause(pause);
     }
 
     fn session(&mut self, crew: Crew, processor: &mut impl Processor) -> End {

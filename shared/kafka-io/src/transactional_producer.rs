@@ -9,18 +9,23 @@ mod reports;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::consumer::{Consumer, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::config::Config;
+use crate::polled::Polled;
 use crate::record::Outgoing;
 
 use reports::{Outstanding, Reports};
 
 /// How long one call into librdkafka may take before it is made again, so that a thread notices its stop.
 const SLICE: Duration = Duration::from_secs(5);
+/// The same for sending offsets. librdkafka may not keep to it: it goes on asking a coordinator that it has
+/// struck from its list of brokers (2.12.1), and only a new producer asks for another one.
+pub(crate) const OFFSETS_SLICE: Duration = Duration::from_secs(3);
 
 /// What a transactional producer needs beside the connection.
 #[derive(Clone, Debug)]
@@ -100,7 +105,7 @@ pub struct NextOffset<'a> {
 
 /// A producer whose records and offsets stand or fall together.
 pub struct TransactionalProducer {
-    producer: ThreadedProducer<Reports>,
+    producer: Polled<Reports>,
     reports: Arc<Outstanding>,
     sent: usize,
 }
@@ -113,8 +118,7 @@ impl TransactionalProducer {
     pub fn new(config: &Config, options: &TransactionalOptions) -> Result<Self, TransactionError> {
         let reports = Arc::new(Outstanding::default());
         let context = Reports { hooks: config.hooks(), outstanding: reports.clone() };
-        let producer = client_config(config, options)
-            .create_with_context(context)
+        let producer = Polled::create(&client_config(config, options), context)
             .map_err(|error| failed("create the transactional producer", &error))?;
         Ok(Self { producer, reports, sent: 0 })
     }
@@ -194,11 +198,23 @@ impl TransactionalProducer {
         offsets: impl IntoIterator<Item = NextOffset<'a>>,
         consumer: &impl Consumer<C>,
     ) -> Result<(), TransactionError> {
+        self.send_offsets_noting(offsets, consumer, &Mutex::new(None))
+    }
+
+    /// As [`send_offsets`](Self::send_offsets), and keeps in `since` when the call under way began.
+    pub(crate) fn send_offsets_noting<'a, C: ConsumerContext>(
+        &self,
+        offsets: impl IntoIterator<Item = NextOffset<'a>>,
+        consumer: &impl Consumer<C>,
+        since: &Mutex<Option<Instant>>,
+    ) -> Result<(), TransactionError> {
         let offsets = offset_list(offsets)?;
         let Some(group) = consumer.group_metadata() else {
             return Err(no_group());
         };
-        self.send_offsets_as(&offsets, &group)
+        let sent = self.send_offsets_as(&offsets, &group, since);
+        *since.lock() = None;
+        sent
     }
 
     /// Commits. Call only after [`flush_and_await`](Self::flush_and_await); asks again until it is decided, and
@@ -219,11 +235,15 @@ impl TransactionalProducer {
         &self,
         offsets: &TopicPartitionList,
         group: &ConsumerGroupMetadata,
+        since: &Mutex<Option<Instant>>,
     ) -> Result<(), TransactionError> {
         const DOING: &str = "send the offsets to the transaction";
         // A retriable failure is tried again within the time librdkafka itself needs to find a new coordinator.
         let deadline = Instant::now() + 4 * SLICE;
-        let send = || self.producer.send_offsets_to_transaction(offsets, group, SLICE);
+        let send = || {
+            *since.lock() = Some(Instant::now());
+            self.producer.send_offsets_to_transaction(offsets, group, OFFSETS_SLICE)
+        };
         self.insist(DOING, || Instant::now() < deadline, send)
     }
 

@@ -7,6 +7,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use super::TransactOptions;
 use super::batch::Batch;
 use super::slot::{Done, Job, Report, Shared, SlotEnd, Worker};
@@ -14,9 +16,11 @@ use super::turns::Turns;
 use crate::config::Config;
 use crate::consumer::{GroupConsumer, Wake};
 use crate::transactional_producer::{
-    TransactionError, TransactionalOptions, TransactionalProducer,
+    OFFSETS_SLICE, TransactionError, TransactionalOptions, TransactionalProducer,
 };
 
+/// What a call that sends offsets takes at most, with a second for a busy machine.
+const OFFSETS_MAX: Duration = OFFSETS_SLICE.saturating_add(Duration::from_secs(1));
 /// How often a thread that is waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -46,6 +50,8 @@ impl Crew {
         let shared = Arc::new(Shared {
             turns: Turns::new(),
             given_up: AtomicBool::new(false),
+            dismissed: AtomicBool::new(false),
+            sending_offsets: Mutex::new(None),
             hook: options.hook.clone(),
             embedded: config.embedded,
             wake: wake.clone(),
@@ -119,6 +125,12 @@ impl Crew {
         }
     }
 
+    /// Says whether a call that sends offsets does not end though its time is over.
+    pub(super) fn hangs(&self) -> bool {
+        let since = *self.shared.sending_offsets.lock();
+        since.is_some_and(|since| since.elapsed() > OFFSETS_MAX)
+    }
+
     /// Has every batch under way that is not yet committing rolled back.
     pub(super) fn break_all(&self) {
         self.shared.turns.break_all();
@@ -138,6 +150,7 @@ impl Crew {
 
     /// Ends all threads; false when one has not ended by the deadline and is left behind.
     pub(super) fn dismiss(self, deadline: Instant) -> bool {
+        self.shared.dismissed.store(true, Ordering::Relaxed);
         self.give_up(true);
         self.break_all();
         let threads: Vec<_> = self.slots.into_iter().map(|slot| slot.thread).collect();

@@ -20,6 +20,10 @@ pub(super) enum End {
         why: String,
         pause: Duration,
     },
+    /// The same, but a call hangs that nobody waits for any more.
+    Hung {
+        why: &'static str,
+    },
     Dead(EngineError),
 }
 

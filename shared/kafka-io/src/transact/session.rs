@@ -32,6 +32,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const ROLL_BACK_MAX: Duration = Duration::from_secs(20);
 /// What calls under way may still take after they were given up.
 const GRACE: Duration = Duration::from_secs(6);
+/// The same where one has hung for long: the others only have to roll back, and it is fenced by its successor.
+const GRACE_HUNG: Duration = Duration::from_millis(500);
 /// Time that leaving the group has in any case.
 const CLOSE_MIN: Duration = Duration::from_secs(2);
 
@@ -115,11 +117,13 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
             End::Stopped => self.settle(self.work.stop.deadline()).err().unwrap_or(End::Stopped),
             other => other,
         };
+        let now = Instant::now();
         let limit = match end {
-            End::Stopped => self.work.stop.deadline(),
-            End::Again { .. } | End::Dead(_) => Instant::now() + GRACE,
+            End::Stopped => self.work.stop.deadline().max(now + CLOSE_MIN),
+            End::Again { .. } | End::Dead(_) => now + GRACE,
+            End::Hung { .. } => now + GRACE_HUNG,
         };
-        let dismissed = self.crew.dismiss(limit.max(Instant::now() + CLOSE_MIN));
+        let dismissed = self.crew.dismiss(limit);
         // A member that does not leave holds everybody's rebalance up, so there is always time for this.
         let left = limit.saturating_duration_since(Instant::now()).max(CLOSE_MIN);
         match (end, self.group.close(left)) {
@@ -136,10 +140,19 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
             self.note(done)?;
         }
         if self.crew.under_way() > 0 && self.work.standstill.gives_up(self.moved_at.elapsed()) {
-            let why = "a transaction stands still".to_owned();
-            return Err(End::Again { why, pause: PAUSE_MIN });
+            return Err(End::Hung { why: "a transaction stands still" });
         }
+        self.look_for_hung()?;
         if self.broken { self.roll_back() } else { Ok(()) }
+    }
+
+    /// A call that librdkafka does not end is waited for by nobody: new producers go on.
+    fn look_for_hung(&self) -> Result<(), End> {
+        if self.crew.hangs() {
+            Err(End::Hung { why: "the offsets' sending hangs" })
+        } else {
+            Ok(())
+        }
     }
 
     fn note(&mut self, done: Done) -> Result<(), End> {
@@ -330,12 +343,14 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
         self.release(partitions)
     }
 
-    /// Aborts what is open for partitions that are another member's already.
+    /// Aborts what is open for partitions that are another member's already. What made the group forget this member,
+    /// a coordinator's death as a rule, the producers may not have noticed: new ones have.
     fn lose(&mut self, partitions: &[Partition]) -> Result<(), End> {
         self.break_all();
         self.take_back_all();
         self.settle(Instant::now() + self.work.group.drain_budget())?;
-        self.release(partitions)
+        self.release(partitions)?;
+        Err(End::Again { why: "the group went on without it".to_owned(), pause: PAUSE_MIN })
     }
 
     fn release(&mut self, partitions: &[Partition]) -> Result<(), End> {
@@ -408,6 +423,7 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
         let usual = Instant::now() + ROLL_BACK_MAX.min(self.work.options.transaction_timeout);
         while self.crew.under_way() > 0 {
             self.await_one(LOOK)?;
+            self.look_for_hung()?;
             if self.work.stop.asked() {
                 self.hurry(self.work.stop.deadline());
             }
@@ -416,8 +432,8 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
                 self.crew.give_up(true);
             }
             if Instant::now() > patience + GRACE {
-                let why = "a transaction could neither be committed nor aborted".to_owned();
-                return Err(End::Again { why, pause: PAUSE_MIN });
+                let why = "a transaction could neither be committed nor aborted";
+                return Err(End::Hung { why });
             }
             if self.events.is_empty() {
                 match self.group.next(Duration::ZERO, Take::EventsOnly) {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -33,6 +34,10 @@ pub(super) struct Shared {
     pub(super) turns: Turns,
     /// Calls that are made again and again are not any more.
     pub(super) given_up: AtomicBool,
+    /// The session is over: whoever is still here must not take an id back from its successor.
+    pub(super) dismissed: AtomicBool,
+    /// Since when a call is under way that sends offsets; never two at a time.
+    pub(super) sending_offsets: Mutex<Option<Instant>>,
     pub(super) hook: Hook,
     /// Wakes the reading thread.
     pub(super) wake: Arc<Wake>,
@@ -168,7 +173,8 @@ impl Worker {
 
         shared.turns.wait(Stage::Offsets, number)?;
         tracing::trace!(self.slot, number, "written");
-        self.producer.send_offsets(next_offsets(batch), consumer)?;
+        let offsets = next_offsets(batch);
+        self.producer.send_offsets_noting(offsets, consumer, &shared.sending_offsets)?;
         (shared.hook)("transact.after_send_offsets");
         shared.turns.passed(Stage::Offsets, number);
 
@@ -233,6 +239,10 @@ impl Worker {
 
     /// Makes a new producer with the same id; initialising it ends what the old one left open.
     fn replace(&mut self) -> Result<(), TransactionError> {
+        if self.shared.dismissed.load(Ordering::Relaxed) {
+            let why = "its session is over".to_owned();
+            return Err(TransactionError::fatal("replace the producer", why));
+        }
         self.producer = TransactionalProducer::new(&self.config, &self.options)?;
         let until = Instant::now() + REPLACE_WITHIN;
         self.initialise(|| Instant::now() < until)
