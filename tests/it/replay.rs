@@ -20,7 +20,12 @@ const LETTERS: &str = "dlq.deliver.app";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_destinations_events_are_kept_and_replayed_once() {
-    let setup = Setup { retry: json!({ "budget": "1s", "base": "50ms" }), ..Setup::default() };
+    let setup = Setup {
+        retry: json!({ "budget": "1s", "base": "50ms" }),
+        // With an open breaker the budgets would stand still.
+        breaker: json!({ "attempts_min": 1000 }),
+        ..Setup::default()
+    };
     let system = System::start(&setup).await;
     system.world.receiver.fail("/app", Answer::Status(503));
     for number in 0..EVENTS {

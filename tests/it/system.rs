@@ -75,6 +75,8 @@ impl Service {
 pub(crate) struct Setup {
     /// The destination's `retry`.
     pub(crate) retry: Value,
+    /// The destination's `breaker`.
+    pub(crate) breaker: Value,
     /// Where spans go.
     pub(crate) otlp: Option<String>,
     pub(crate) keep_content: bool,
@@ -82,7 +84,12 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { retry: json!({ "budget": "60s", "base": "50ms" }), otlp: None, keep_content: true }
+        Self {
+            retry: json!({ "budget": "60s", "base": "50ms" }),
+            breaker: json!({}),
+            otlp: None,
+            keep_content: true,
+        }
     }
 }
 
@@ -145,6 +152,7 @@ impl World {
                 "signing": { "secrets": [{ "file": "secrets/app" }] },
                 "auth": { "bearer": { "file": "secrets/bearer" } },
                 "retry": self.setup.retry,
+                "breaker": self.setup.breaker,
                 "partitions": partitions,
             }},
         });

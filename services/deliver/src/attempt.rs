@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use chassis::Span;
-use domain::{dead_letter::Reason, time::UnixMillis};
+use domain::{dead_letter::Reason, offset_map::Head, time::UnixMillis};
 use http_io::{Answer, Failure};
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     series::Attempt,
     shared::Shared,
     told::{Told, What},
-    verdict::{self, Next, Progress, Verdict},
+    verdict::{self, Next, Verdict},
 };
 
 /// Makes the next attempt at a held delivery, in the slot it was given.
@@ -23,10 +23,9 @@ use crate::{
 /// # Cancellation
 /// The request may have been sent; its record is not completed, so it is tried again.
 pub(crate) async fn run(mut held: Box<Held>, slot: Slot, gate: &Gate, shared: &Shared) -> Tried {
-    let Slot { prepared, permit } = slot;
+    let Slot { prepared, leave } = slot;
     let begun = shared.now();
-    held.first_attempt_at.get_or_insert(begun);
-    held.attempts += 1;
+    held.begin(begun, gate.stood_still());
     let method = method(&held, &prepared).to_owned();
     let mut span = held.story.attempt(&shared.tracer, &method, held.attempts, gate);
     let traceparent = prepared.destination.spec.propagate_trace.then(|| span.context().to_string());
@@ -37,9 +36,11 @@ pub(crate) async fn run(mut held: Box<Held>, slot: Slot, gate: &Gate, shared: &S
             let spec = &prepared.destination.spec;
             let inflight = Inflight::enter(gate);
             let result = shared.client.send(request, spec.protocol, spec.timeout).await;
-            drop((inflight, permit));
+            let now = shared.now();
+            leave.ended(verdict::signals(&result, spec, now));
+            drop(inflight);
             shared.hook.hit("deliver.after_response");
-            let (held, prepared, result, now) = (&*held, &*prepared, &result, shared.now());
+            let (held, prepared, result) = (&*held, &*prepared, &result);
             let made = Made { held, gate, prepared, shared, method: &method, result, now };
             made.end(&mut span)
         }
@@ -101,10 +102,12 @@ impl Made<'_> {
     }
 
     fn judge(&self) -> Verdict {
-        let first_attempt_at = self.held.first_attempt_at.unwrap_or(self.now);
-        let progress = Progress { first_attempt_at, attempts_made: self.held.attempts };
         let rules = &self.prepared.destination.spec;
-        verdict::judge(self.result, rules, progress, rand::random(), self.now)
+        verdict::judge(self.result, rules, self.head(), rand::random(), self.now)
+    }
+
+    fn head(&self) -> Head {
+        self.held.head(self.now, self.gate.stood_still())
     }
 
     fn count(&self, verdict: Verdict) {

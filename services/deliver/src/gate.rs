@@ -1,25 +1,39 @@
-//! A destination as its lanes see it: what the catalog says now, ready for use.
+//! A destination as its lanes see it: what the catalog says now, ready for use, and leave to start.
 //!
 //! A catalog that changes changes what is here; the next attempt uses it. It starts nothing.
 
-use std::{collections::HashMap, sync::Arc};
+mod line;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use base64::Engine as _;
 use catalog_io::{Auth, Catalog, Destination};
+use domain::rate::Share;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use http_io::redact::Secrets;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use url::Url;
 use wire::topics::Names;
 
-use crate::series::Series;
+use crate::{
+    clock::Clock,
+    flow::{Hold, Numbers},
+    series::Series,
+};
+
+use line::{Leave, Line};
 
 /// All destinations that have or had lanes.
 pub(crate) struct Gates {
     names: Names,
     series: crate::series::Families,
+    clock: Clock,
     by_name: Mutex<HashMap<String, Arc<Gate>>>,
 }
 
@@ -31,12 +45,27 @@ pub(crate) struct Gate {
     pub(crate) dead_letters: Arc<str>,
     pub(crate) series: Series,
     now: watch::Sender<Option<Arc<Prepared>>>,
+    line: Arc<Line>,
+    partitions: Mutex<Partitions>,
 }
+
+/// How many partitions a destination has, replays included, and how many of them are lanes here.
+#[derive(Debug, Default)]
+struct Partitions {
+    /// By the catalog.
+    listed: u32,
+    /// In the cluster, when it was asked last.
+    found: u32,
+    owned: u32,
+}
+
+/// A lane that counts as owned until this is dropped.
+pub(crate) struct Owned(Arc<Gate>);
 
 /// Leave for one request, by what the catalog says.
 pub(crate) struct Slot {
     pub(crate) prepared: Arc<Prepared>,
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) leave: Leave,
 }
 
 /// What the catalog says of a destination, and what is computed from it once.
@@ -50,13 +79,11 @@ pub(crate) struct Prepared {
     pub(crate) secrets: Secrets,
     /// Where a delivery goes that has no path and no query of its own.
     pub(crate) address: Option<Uri>,
-    /// The most attempts in flight at a time.
-    pub(crate) slots: Arc<Semaphore>,
 }
 
 impl Gates {
     pub(crate) fn new(names: Names, series: crate::series::Families) -> Self {
-        Self { names, series, by_name: Mutex::default() }
+        Self { names, series, clock: Clock::new(), by_name: Mutex::default() }
     }
 
     /// Returns a destination's gate; one that the catalog does not have is shut.
@@ -71,6 +98,8 @@ impl Gates {
             dead_letters: self.names.dlq("deliver", name).into(),
             series: self.series.of(name),
             now: watch::Sender::new(None),
+            line: Line::new(name, Numbers::unlisted(), self.clock, self.series.pace.of(name)),
+            partitions: Mutex::default(),
         });
         gates.insert(name.to_owned(), gate.clone());
         gate
@@ -87,40 +116,62 @@ impl Gates {
             }
         }
     }
+
+    /// Takes how many partitions each destination was found to have, replays included.
+    pub(crate) fn found(&self, partitions: &BTreeMap<String, u32>) {
+        for (name, found) in partitions {
+            self.of(name).repartition(|partitions| partitions.found = *found);
+        }
+    }
 }
 
 impl Gate {
-    /// Returns a slot if the destination is in the catalog, fewer than allowed are in flight and
-    /// nobody waits for one.
+    /// Returns a slot if the destination is in the catalog, bears another request now and nobody
+    /// waits for one.
     pub(crate) fn try_slot(&self) -> Option<Slot> {
         let prepared = self.now.borrow().clone()?;
-        let permit = prepared.slots.clone().try_acquire_owned().ok()?;
-        Some(Slot { prepared, permit })
+        let leave = self.line.try_leave()?;
+        Some(Slot { prepared, leave })
     }
 
-    /// Waits until the destination is in the catalog and fewer than allowed are in flight.
+    /// Waits until the destination is in the catalog and bears another request.
     pub(crate) async fn slot(&self) -> Slot {
         loop {
-            let prepared = self.open().await;
-            // The semaphore is never closed; were it, the loop would take the gate's next one.
-            if let Ok(permit) = prepared.slots.clone().acquire_owned().await {
-                // What the catalog says may have changed in the meantime.
-                return Slot { prepared: self.open().await, permit };
+            self.open().await;
+            let leave = self.line.leave().await;
+            // What the catalog says may have changed in the meantime; without it, the leave goes back.
+            if let Some(prepared) = self.now.borrow().clone() {
+                return Slot { prepared, leave };
             }
         }
     }
 
-    /// Returns what the catalog says now, waiting while it says nothing of this destination.
-    async fn open(&self) -> Arc<Prepared> {
-        if let Some(prepared) = self.now.borrow().as_ref() {
-            return prepared.clone();
-        }
-        let mut changes = self.now.subscribe();
-        match changes.wait_for(Option::is_some).await.map(|found| found.clone()) {
-            Ok(Some(prepared)) => prepared,
-            // The sender is ours, and the condition says that there is one.
-            Ok(None) | Err(_) => std::future::pending().await,
-        }
+    /// Counts a lane of this destination, which takes its share of what the group may do.
+    pub(crate) fn own(self: &Arc<Self>) -> Owned {
+        self.repartition(|partitions| partitions.owned += 1);
+        Owned(self.clone())
+    }
+
+    /// Keeps every attempt back from now on, or no longer. What is in flight ends by itself.
+    #[cfg_attr(not(test), expect(dead_code, reason = "set by who reads the operator's decisions"))]
+    pub(crate) fn hold(&self, hold: Option<Hold>) {
+        self.line.hold(hold);
+    }
+
+    /// Says whether nothing at all may start now: held, the breaker open, or asked to wait.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.line.is_shut()
+    }
+
+    /// Returns how long the destination has stood still in all; budgets are read against it.
+    pub(crate) fn stood_still(&self) -> Duration {
+        self.line.stood_still()
+    }
+
+    /// Returns once the catalog says something of this destination.
+    async fn open(&self) {
+        // The sender is ours, so that there is always an answer.
+        let _ = self.now.subscribe().wait_for(Option::is_some).await;
     }
 
     fn adopt(&self, destination: &Arc<Destination>) {
@@ -128,20 +179,41 @@ impl Gate {
         if before.as_ref().is_some_and(|b| Arc::ptr_eq(&b.destination, destination)) {
             return;
         }
-        let concurrency = destination.spec.concurrency;
-        let slots = match before {
-            Some(before) if before.destination.spec.concurrency == concurrency => {
-                before.slots.clone()
-            }
-            // What is in flight by the old number ends by itself.
-            Some(_) | None => Arc::new(Semaphore::new(concurrency as usize)),
-        };
-        self.now.send_replace(Some(Arc::new(Prepared::new(destination.clone(), slots))));
+        self.line.set_numbers(Numbers::of(&destination.spec));
+        let listed = u32::try_from(destination.partitions).unwrap_or(0).saturating_mul(2);
+        self.repartition(|partitions| partitions.listed = listed);
+        self.now.send_replace(Some(Arc::new(Prepared::new(destination.clone()))));
+    }
+
+    fn repartition(&self, change: impl FnOnce(&mut Partitions)) {
+        let mut partitions = self.partitions.lock();
+        let before = partitions.share();
+        change(&mut partitions);
+        let share = partitions.share();
+        if share != before {
+            // Under the lock, so that the last share told is the last that there was.
+            self.line.set_share(share);
+        }
+    }
+}
+
+impl Partitions {
+    /// Where the catalog and the cluster differ, the larger number counts: too little is sent, not too
+    /// much, until `millrace topics apply` has made them equal.
+    fn share(&self) -> Share {
+        let total = self.listed.max(self.found).max(self.owned).max(1);
+        Share { owned: self.owned, total }
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.repartition(|partitions| partitions.owned = partitions.owned.saturating_sub(1));
     }
 }
 
 impl Prepared {
-    pub(crate) fn new(destination: Arc<Destination>, slots: Arc<Semaphore>) -> Self {
+    pub(crate) fn new(destination: Arc<Destination>) -> Self {
         let mut headers = HeaderMap::with_capacity(16);
         headers.insert(header::USER_AGENT, HeaderValue::from_static("millrace"));
         for (name, value) in &destination.spec.headers {
@@ -156,7 +228,7 @@ impl Prepared {
         let secrets = Secrets::new(&secrets(&destination));
         let address = Url::parse(&destination.spec.url).ok();
         let address = address.and_then(|url| url.as_str().parse().ok());
-        Self { destination, headers, auth, secrets, address, slots }
+        Self { destination, headers, auth, secrets, address }
     }
 }
 
@@ -196,4 +268,84 @@ fn secrets(destination: &Destination) -> Vec<SecretString> {
         }
     }
     secrets
+}
+
+#[cfg(test)]
+mod tests {
+    use catalog_io::Catalog;
+    use chassis::Metrics;
+
+    use super::*;
+    use crate::{series::Families, testing};
+
+    fn gates() -> Gates {
+        Gates::new(Names::new(""), Families::new(&Metrics::default()))
+    }
+
+    fn catalog(concurrency: u32) -> Catalog {
+        let mut crm = testing::destination("https://crm.example");
+        crm.spec.concurrency = concurrency;
+        crm.spec.concurrency_min = concurrency;
+        let destinations = BTreeMap::from([(crm.spec.name.clone(), Arc::new(crm))]);
+        let (version, sources) = ("1".to_owned(), BTreeMap::new());
+        Catalog { version, sources, routes: Vec::new(), destinations }
+    }
+
+    fn slots(gate: &Gate) -> Vec<Slot> {
+        std::iter::from_fn(|| gate.try_slot()).collect()
+    }
+
+    #[test]
+    fn a_destination_is_shut_until_the_catalog_has_it_and_again_afterwards() {
+        let gates = gates();
+        let gate = gates.of("crm");
+        let _lanes = [gate.own(), gate.own()];
+        assert!(gate.try_slot().is_none());
+        gates.adopt(&catalog(3));
+        assert_eq!(slots(&gate).len(), 3);
+        gates.adopt(&Catalog { destinations: BTreeMap::new(), ..catalog(3) });
+        assert!(gate.try_slot().is_none());
+    }
+
+    #[test]
+    fn a_changed_number_counts_what_is_in_flight_already() {
+        let gates = gates();
+        gates.adopt(&catalog(4));
+        let gate = gates.of("crm");
+        let _lanes = [gate.own(), gate.own()];
+        let before = slots(&gate);
+        gates.adopt(&catalog(6));
+        assert_eq!((before.len(), slots(&gate).len()), (4, 2));
+        gates.adopt(&catalog(2));
+        assert!(gate.try_slot().is_none());
+        drop(before);
+        assert_eq!(slots(&gate).len(), 2);
+    }
+
+    #[test]
+    fn each_process_has_the_part_of_the_numbers_that_it_has_of_the_partitions() {
+        let gates = gates();
+        gates.adopt(&catalog(12));
+        let gate = gates.of("crm");
+        gates.found(&BTreeMap::from([("crm".to_owned(), 6)]));
+        let first = gate.own();
+        assert_eq!(slots(&gate).len(), 2);
+        let second = gate.own();
+        assert_eq!(slots(&gate).len(), 4);
+        drop((first, second));
+        let _lanes = [(); 6].map(|()| gate.own());
+        assert_eq!(slots(&gate).len(), 12);
+    }
+
+    #[test]
+    fn an_operators_hold_shuts_a_destination() {
+        let gates = gates();
+        gates.adopt(&catalog(1));
+        let gate = gates.of("crm");
+        let _lanes = [gate.own(), gate.own()];
+        gate.hold(Some(Hold::Paused));
+        assert!(gate.is_shut() && gate.try_slot().is_none());
+        gate.hold(None);
+        assert!(!gate.is_shut() && gate.try_slot().is_some());
+    }
 }

@@ -21,6 +21,17 @@ pub(crate) struct Held {
     pub(crate) first_attempt_at: Option<UnixMillis>,
     /// Attempts begun.
     pub(crate) attempts: u32,
+    still: Still,
+}
+
+/// How long a record's budget stood still.
+#[derive(Debug, Clone, Copy)]
+struct Still {
+    /// By the last commit of another life.
+    before: Duration,
+    /// What the destination's standstill clock said at the first attempt of this life, or when the
+    /// record was taken.
+    from: Duration,
 }
 
 /// An attempt that is over.
@@ -46,12 +57,14 @@ pub(crate) struct GivenUp {
 }
 
 impl Held {
-    /// `head` is how far the record had come when that was committed.
+    /// `head` is how far the record had come when that was committed; `still` is what the
+    /// destination's standstill clock says.
     pub(crate) fn new(
         record: Record,
         mut delivery: Delivery,
         story: Story,
         head: Option<Head>,
+        still: Duration,
     ) -> Self {
         let body = body(&record, std::mem::take(&mut delivery.request.body));
         let turn = match (delivery.order, &record.key) {
@@ -60,15 +73,29 @@ impl Held {
         };
         let first_attempt_at = head.map(|head| head.first_attempt_at);
         let attempts = head.map_or(0, |head| head.attempts_made);
-        Self { record, delivery, body, turn, story, first_attempt_at, attempts }
+        let before = head.map_or(Duration::ZERO, |head| head.stood_still);
+        let still = Still { before, from: still };
+        Self { record, delivery, body, turn, story, first_attempt_at, attempts, still }
     }
 
-    /// Returns how far the record has come, after an attempt that failed.
-    pub(crate) fn head(&self, now: UnixMillis) -> Head {
+    /// Takes note that an attempt begins. The budget counts from the first one, and what stood still
+    /// before that is none of it.
+    pub(crate) fn begin(&mut self, now: UnixMillis, still: Duration) {
+        if self.first_attempt_at.is_none() {
+            self.first_attempt_at = Some(now);
+            self.still.from = still;
+        }
+        self.attempts += 1;
+    }
+
+    /// Returns how far the record has come, after an attempt that failed; `still` is what the
+    /// destination's standstill clock says.
+    pub(crate) fn head(&self, now: UnixMillis, still: Duration) -> Head {
+        let Still { before, from } = self.still;
         Head {
             first_attempt_at: self.first_attempt_at.unwrap_or(now),
             attempts_made: self.attempts,
-            stood_still: Duration::ZERO,
+            stood_still: before.saturating_add(still.saturating_sub(from)),
         }
     }
 }
@@ -78,5 +105,42 @@ fn body(record: &Record, body: Vec<u8>) -> Bytes {
     match &record.value {
         Some(value) if value.ends_with(&body) => value.slice(value.len() - body.len()..),
         Some(_) | None => body.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chassis::Tracer;
+
+    use super::*;
+    use crate::testing::{delivery, record};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn held(head: Option<Head>, still: Duration) -> Held {
+        let process = Tracer::disabled().span("", chassis::Kind::Consumer, None);
+        Held::new(record("x"), delivery(), Story { process, starting: None }, head, still)
+    }
+
+    #[test]
+    fn a_standstill_counts_from_the_first_attempt_on() {
+        let mut held = held(None, 5 * SECOND);
+        held.begin(UnixMillis(1), 9 * SECOND);
+        assert_eq!(held.head(UnixMillis(2), 9 * SECOND).stood_still, Duration::ZERO);
+        held.begin(UnixMillis(3), 20 * SECOND);
+        let head = held.head(UnixMillis(4), 21 * SECOND);
+        assert_eq!((head.first_attempt_at, head.attempts_made), (UnixMillis(1), 2));
+        assert_eq!(head.stood_still, 12 * SECOND);
+    }
+
+    #[test]
+    fn a_restart_adds_to_the_standstill_there_was() {
+        let stood_still = 30 * SECOND;
+        let before = Head { first_attempt_at: UnixMillis(1), attempts_made: 3, stood_still };
+        let mut held = held(Some(before), 5 * SECOND);
+        held.begin(UnixMillis(9), 7 * SECOND);
+        let head = held.head(UnixMillis(9), 8 * SECOND);
+        assert_eq!((head.first_attempt_at, head.attempts_made), (UnixMillis(1), 4));
+        assert_eq!(head.stood_still, 33 * SECOND);
     }
 }

@@ -36,12 +36,14 @@ enum Step {
     Free(Slot),
     /// The record's receipt or dead letter is acknowledged.
     Recorded { offset: i64, bytes: usize, effect: Option<Effect> },
-    /// The lane stops: the record stays where it is.
-    Left,
+    /// The lane stops: the record that waited stays where it is.
+    Left(Option<Box<Held>>),
 }
 
 /// Runs a lane until its records end or its intake is stopped, and what is in flight is done.
 pub(crate) async fn run(mut lane: Lane, place: Place, acks: Acks) {
+    // Given up before the lane is, so that no two members have one share.
+    let _share = place.gate.own();
     let mut work = Work::new(lane.partition.clone(), place, acks);
     // Asked once, not for each step.
     let mut stopped = pin!(work.place.intake.clone().cancelled_owned());
@@ -121,13 +123,39 @@ impl Work {
     fn has_room(&self) -> bool {
         let config = &self.place.shared.config;
         let room = self.records < config.lane_records && self.bytes < config.lane_bytes;
-        room && !self.reading && !self.is_stopping()
+        room && !self.reading && !self.is_stopping() && !self.is_shut()
+    }
+
+    /// Says whether taking more in is no use: some wait already, and nothing of the destination's may
+    /// start. With none that waits, the next one is taken, since only who asks finds it open again.
+    fn is_shut(&self) -> bool {
+        !self.ready.is_empty() && self.place.gate.is_shut()
     }
 
     fn stop(&mut self, drain: Duration) {
         self.cut_off_at = Some(Instant::now() + drain);
         self.place.intake.cancel();
-        self.ready.clear();
+        self.leave_ready();
+    }
+
+    /// Leaves those whose turn it is where they are.
+    fn leave_ready(&mut self) {
+        for held in std::mem::take(&mut self.ready) {
+            self.leave(&held);
+        }
+    }
+
+    /// Has the commit say how far a record has come that is left: its budget may have stood still
+    /// since its last attempt.
+    fn leave(&self, held: &Held) {
+        if held.first_attempt_at.is_some() {
+            self.note_head(held);
+        }
+    }
+
+    fn note_head(&self, held: &Held) {
+        let head = held.head(self.place.shared.now(), self.place.gate.stood_still());
+        self.acks.retrying(&self.partition, held.record.offset, head);
     }
 
     fn take(&mut self, taken: Taken) {
@@ -148,7 +176,8 @@ impl Work {
         let Taken { record, head } = taken;
         let mut story = self.story(&record);
         story.tells(&delivery);
-        let held = Box::new(Held::new(record, delivery, story, head));
+        let still = self.place.gate.stood_still();
+        let held = Box::new(Held::new(record, delivery, story, head, still));
         if held.delivery.destination != self.place.gate.name {
             let why = stranger(&held.delivery.destination, &self.place.gate.name);
             return self.step(steps::turn_away(self.place.clone(), held, why));
@@ -195,7 +224,11 @@ impl Work {
                 self.records -= 1;
                 self.bytes -= bytes;
             }
-            Step::Left => {}
+            Step::Left(held) => {
+                if let Some(held) = held {
+                    self.leave(&held);
+                }
+            }
         }
     }
 
@@ -204,8 +237,7 @@ impl Work {
         let place = self.place.clone();
         match end {
             End::Again { at, receipt } => {
-                let head = held.head(place.shared.now());
-                self.acks.retrying(&self.partition, held.record.offset, head);
+                self.note_head(&held);
                 self.step(steps::wait(place, held, at, receipt));
             }
             End::Delivered(receipt) => {
@@ -234,7 +266,7 @@ impl Work {
 
     fn send_ready(&mut self) {
         if self.place.intake.is_cancelled() {
-            self.ready.clear();
+            self.leave_ready();
         }
         while !self.waits_for_slot
             && let Some(held) = self.ready.pop_front()

@@ -5,12 +5,18 @@
 //! with every attempt. Per key in order where the route says `order: strict`, also through retries.
 //! A destination that is stuck holds its own lanes and nobody else's.
 //!
-//! It has no breaker, no rate limit and no parking: a delivery waits for its next attempt in its
-//! lane's memory, its key's followers behind it. The retry budget counts from the first attempt: how
-//! far a record has come is committed with the partition's position.
+//! A destination is asked no faster than its rate, and no more at a time than it bears; one that fails
+//! is left alone until a probe succeeds, and one that asks to wait is waited for. Each member of the
+//! group keeps to its share of the partitions.
+//!
+//! It has no parking: a delivery waits for its next attempt in its lane's memory, its key's followers
+//! behind it. The retry budget counts from the first attempt, and stands still with the destination:
+//! how far a record has come is committed with the partition's position.
 
 mod attempt;
+mod clock;
 mod config;
+mod flow;
 mod gate;
 mod held;
 mod keys;

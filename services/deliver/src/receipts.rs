@@ -152,7 +152,8 @@ mod tests {
 
     fn held() -> Held {
         let process = Tracer::disabled().span("", chassis::Kind::Consumer, None);
-        let mut held = Held::new(record("x"), delivery(), Story { process, starting: None }, None);
+        let story = Story { process, starting: None };
+        let mut held = Held::new(record("x"), delivery(), story, None, Duration::ZERO);
         held.attempts = 2;
         held
     }

@@ -2,9 +2,13 @@
 //!
 //! Series that every delivery touches are found once for each destination.
 
+mod pace;
+
 use chassis::Metrics;
 use domain::{dead_letter::Reason, outcome::Outcome};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+pub(crate) use pace::Pace;
 
 const ATTEMPTS_PER_EVENT: &[f64] = &[1.0, 2.0, 3.0, 5.0, 8.0, 13.0];
 
@@ -18,6 +22,7 @@ pub(crate) struct Families {
     e2e: HistogramVec,
     requests: HistogramVec,
     dead_letters: IntCounterVec,
+    pub(crate) pace: pace::Families,
 }
 
 /// What one destination counts.
@@ -87,6 +92,7 @@ impl Families {
                 "Records given up on.",
                 &["route", "service", "dlq_topic", "reason", "replayed"],
             ),
+            pace: pace::Families::new(metrics),
         }
     }
 

@@ -75,6 +75,7 @@ pub(crate) async fn run(config: Config, world: World, process: Process) -> Resul
     });
     shared.gates.adopt(&world.catalogs.current());
     let Some(readable) = subscription.first().await else { return Ok(()) };
+    shared.gates.found(&readable.partitions);
     let options_of_group = group_options(&process, &world.names, readable.topics.clone());
     let options =
         LaneOptions { window_records: shared.config.lane_records, ..LaneOptions::default() };
@@ -279,6 +280,7 @@ impl Running {
                 () = catalogs.changed() => self.shared.gates.adopt(&catalogs.current()),
                 next = subscription.next(&readable) => {
                     tracing::info!(topics = next.topics.len(), "subscription changed");
+                    self.shared.gates.found(&next.partitions);
                     self.lanes.set_topics(next.topics.clone());
                     readable = next;
                 }

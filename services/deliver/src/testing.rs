@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use catalog_io::{Auth, Destination};
 use domain::{
+    breaker,
     catalog::{self as rules, Protocol},
     outcome::Overrides,
+    rate::Rate,
     retry::Policy,
 };
 use kafka_io::Record;
-use tokio::sync::Semaphore;
 use wire::{Delivery, Header, Order, Request};
 
 use crate::gate::Prepared;
@@ -22,7 +23,10 @@ pub(crate) fn destination(url: &str) -> Destination {
         method: "POST".to_owned(),
         headers: vec![("x-from".to_owned(), "catalog".to_owned())],
         timeout: Duration::from_secs(30),
+        rate: Rate::UNLIMITED,
         concurrency: 8,
+        concurrency_min: 1,
+        breaker: breaker::Policy::default(),
         protocol: Protocol::Auto,
         retry: Policy::default(),
         outcomes: Overrides::default(),
@@ -32,7 +36,7 @@ pub(crate) fn destination(url: &str) -> Destination {
 }
 
 pub(crate) fn prepared(destination: Destination) -> Prepared {
-    Prepared::new(Arc::new(destination), Arc::new(Semaphore::new(8)))
+    Prepared::new(Arc::new(destination))
 }
 
 pub(crate) fn delivery() -> Delivery {

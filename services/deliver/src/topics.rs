@@ -14,6 +14,8 @@ use wire::topics::Names;
 pub(crate) struct Readable {
     /// Topics to subscribe to.
     pub(crate) topics: Vec<String>,
+    /// How many partitions the topics of each destination have together.
+    pub(crate) partitions: BTreeMap<String, u32>,
     /// What is missing, and what to do; `None` when nothing is.
     pub(crate) missing: Option<String>,
 }
@@ -38,7 +40,7 @@ fn of(names: &Names, destination: &str) -> [String; 3] {
 
 fn decide(names: &Names, destinations: &[&str], existing: &BTreeMap<String, Existing>) -> Readable {
     let mut missing = Vec::new();
-    let mut topics = Vec::new();
+    let mut readable = Readable::default();
     let receipts = names.receipts();
     if !existing.contains_key(&receipts) {
         missing.push(format!("topic {receipts} is missing"));
@@ -46,13 +48,17 @@ fn decide(names: &Names, destinations: &[&str], existing: &BTreeMap<String, Exis
     for destination in destinations {
         let lacks = lacks(&of(names, destination), existing);
         if lacks.is_empty() && existing.contains_key(&receipts) {
-            topics.extend([names.out(destination), names.out_replay(destination)]);
+            let lanes = [names.out(destination), names.out_replay(destination)];
+            let partitions = lanes.iter().filter_map(|topic| existing.get(topic));
+            let partitions = partitions.map(|topic| topic.partitions.unsigned_abs()).sum();
+            readable.partitions.insert((*destination).to_owned(), partitions);
+            readable.topics.extend(lanes);
         }
         missing.extend(lacks);
     }
-    let told = (!missing.is_empty())
+    readable.missing = (!missing.is_empty())
         .then(|| format!("{}; run `millrace topics apply`", missing.join(", ")));
-    Readable { topics, missing: told }
+    readable
 }
 
 fn lacks(topics: &[String; 3], existing: &BTreeMap<String, Existing>) -> Vec<String> {
@@ -96,6 +102,7 @@ mod tests {
         ];
         let readable = decide(&names, &["a", "b"], &existing(&all));
         assert_eq!(readable.topics, ["out.a", "out.a.replay"]);
+        assert_eq!(readable.partitions, BTreeMap::from([("a".to_owned(), 6)]));
         let missing = readable.missing.expect("b is not whole");
         for part in ["out.b.replay is missing", "dlq.deliver.b is missing", "topics apply"] {
             assert!(missing.contains(part), "{missing}");

@@ -109,14 +109,25 @@ pub(crate) struct Destination {
     pub(crate) signing: Option<Signing>,
     /// The most one attempt may take, e.g. `30s` (the default).
     pub(crate) timeout: Option<Text>,
-    /// The most attempts in flight at a time, per replica (default 64).
+    /// How many attempts may start in a time, all replicas together, e.g. `100/s`, `600/m`, `5000/h`;
+    /// without it, any number.
+    pub(crate) rate: Option<Text>,
+    /// The most attempts in flight at a time, all replicas together (default 64); fewer while the
+    /// destination is slow or overloaded.
     #[schemars(range(min = 1, max = 100_000))]
     pub(crate) concurrency: Option<u32>,
+    /// How many of them stay allowed however slow it is (default 1).
+    #[schemars(range(min = 1, max = 100_000))]
+    pub(crate) concurrency_min: Option<u32>,
+    /// When a destination that fails is left alone for a while.
+    #[serde(default)]
+    pub(crate) breaker: Breaker,
     /// `auto`, `http1`, or `http2` without negotiation.
     #[serde(default)]
     pub(crate) protocol: Protocol,
     /// How failed attempts are tried again.
-    pub(crate) retry: Option<Retry>,
+    #[serde(default)]
+    pub(crate) retry: Retry,
     /// Statuses that mean something else here than usual, e.g. `409: delivered`.
     #[serde(default)]
     pub(crate) outcomes: BTreeMap<String, Outcome>,
@@ -134,12 +145,37 @@ pub(crate) enum DestinationKind {
     Http,
 }
 
-/// How failed attempts are tried again: exponential with full jitter within a budget.
+/// When a destination that fails is left alone for a while, and for how long.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Breaker {
+    /// How far back attempts count (default `10s`).
+    pub(crate) window: Option<Text>,
+    /// Attempts in the window below which nothing happens (default 20).
+    #[schemars(range(min = 1))]
+    pub(crate) attempts_min: Option<u32>,
+    /// The part of them, above 0 and at most 1, that fails when it opens (default 0.5).
+    pub(crate) error_ratio: Option<f64>,
+    /// How long nothing is sent then, until one attempt tries; doubles while that fails (default `5s`).
+    pub(crate) open: Option<Text>,
+    /// The most the doubled time may be (default `60s`).
+    pub(crate) open_max: Option<Text>,
+}
+
+/// How failed attempts are tried again: exponential with full jitter, or by a list of delays; within
+/// a budget.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Retry {
-    /// How long after the first attempt another may start (default `5m`).
+    /// How long after the first attempt another may start (default `5m`; with `delays`, `max_age`);
+    /// it stands still while the breaker is open or the destination is held.
     pub(crate) budget: Option<Text>,
+    /// The same with all time counted (default `7d`, or the budget where that is longer).
+    pub(crate) max_age: Option<Text>,
+    /// The delays between attempts, e.g. `[5s, 5m, 30m]`, instead of `base` and `cap`; no attempt
+    /// follows the one after the last.
+    #[schemars(length(min = 1, max = 100))]
+    pub(crate) delays: Option<Vec<Text>>,
     /// The delay's bound after the first failure (default `500ms`).
     pub(crate) base: Option<Text>,
     /// The most the doubled bound may be (default `60s`).

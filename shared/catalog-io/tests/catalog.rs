@@ -12,6 +12,11 @@ use std::{
 };
 
 use catalog_io::{Catalogs, Environment, Problem, Problems, Reload, load, watch, watch_asking};
+use domain::{
+    breaker,
+    rate::Rate,
+    retry::{Delays, Policy},
+};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -105,6 +110,81 @@ destinations:
     for problem in &found {
         assert_eq!(problem.file, "catalog.yaml");
         assert!(!problem.why.is_empty() && !problem.fix.is_empty(), "{problem}");
+    }
+}
+
+/// The good catalog with these keys in its destination, each on a line of its own from line 12 on.
+fn with_keys(keys: &[&str]) -> String {
+    let sink = GOOD.find("  sink:").unwrap();
+    let lines: String = keys.iter().map(|key| format!("    {key}\n")).collect();
+    format!("{}  sink:\n    kind: http\n    url: https://sink.example/in\n{lines}", &GOOD[..sink])
+}
+
+#[test]
+fn what_a_destination_bears_is_read() {
+    let keys = [
+        "rate: 600/m",
+        "concurrency: 20",
+        "concurrency_min: 4",
+        "breaker: { window: 30s, attempts_min: 5, error_ratio: 1, open: 1s, open_max: 10s }",
+        "retry: { delays: [5s, 5m, 1h], max_age: 2d }",
+    ];
+    let catalog = load(folder(&[("catalog.yaml", &with_keys(&keys))]).path(), &environment());
+    let catalog = catalog.unwrap_or_else(|e| panic!("{e}"));
+    let sink = &catalog.destinations["sink"].spec;
+    let seconds = Duration::from_secs;
+    assert_eq!(Some(sink.rate), Rate::per_second(10.0));
+    assert_eq!((sink.concurrency, sink.concurrency_min), (20, 4));
+    let breaker = breaker::Policy {
+        window: seconds(30),
+        attempts_min: 5,
+        error_ratio: 1.0,
+        open: seconds(1),
+        open_max: seconds(10),
+    };
+    assert_eq!(sink.breaker, breaker);
+    let delays = Delays::Fixed(vec![seconds(5), seconds(300), seconds(3600)]);
+    let day = seconds(86400);
+    let retry = Policy { delays, budget: 2 * day, max_age: 2 * day, ..Policy::default() };
+    assert_eq!(sink.retry, retry);
+    let catalog = load(folder(&[("catalog.yaml", GOOD)]).path(), &environment()).unwrap();
+    let sink = &catalog.destinations["sink"].spec;
+    assert_eq!((sink.rate, &sink.retry), (Rate::UNLIMITED, &Policy::default()));
+    assert_eq!((sink.concurrency, sink.concurrency_min), (64, 1));
+    assert_eq!(sink.breaker, breaker::Policy::default());
+}
+
+#[test]
+fn what_no_destination_can_bear_is_told_with_its_line() {
+    let rows: [(&[&str], usize, &str); 20] = [
+        (&["rate: 100"], 0, "rate of 100 has no unit"),
+        (&["rate: 100/w"], 0, "\"100/w\" is no rate"),
+        (&["rate: fast"], 0, "\"fast\" is no rate"),
+        (&["rate: 0/s"], 0, "\"0/s\" is no rate"),
+        (&["rate: -1/s"], 0, "\"-1/s\" is no rate"),
+        (&["rate: 1e3/s"], 0, "\"1e3/s\" is no rate"),
+        (&["concurrency: 4", "concurrency_min: 5"], 1, "concurrency_min of 5 is above"),
+        (&["concurrency_min: 0"], 0, "concurrency_min does not fit"),
+        (&["breaker: { window: 10 }"], 0, "10 has no unit"),
+        (&["breaker: { error_ratio: 50 }"], 0, "breaker.error_ratio of 50"),
+        (&["breaker: { error_ratio: 0 }"], 0, "breaker.error_ratio of 0"),
+        (&["breaker: { attempts_min: 0 }"], 0, "breaker.attempts_min does not fit"),
+        (&["breaker: { open: 2m }"], 0, "breaker.open is above breaker.open_max"),
+        (&["breaker: { opens: 2m }"], 0, "unknown key \"opens\""),
+        (&["retry: { base: 2m }"], 0, "retry.base is above retry.cap"),
+        (&["retry: { delays: [1s], base: 1s }"], 0, "retry.base says nothing"),
+        (&["retry: { delays: [1s, soon] }"], 0, "\"soon\" is no duration"),
+        (&["retry: { delays: [1s], attempts: 3 }"], 0, "retry.attempts of 3 is more"),
+        (&["retry: { delays: [1h, 1h], budget: 90m }"], 0, "retry.delays are 2h in all"),
+        (&["retry: { budget: 2h, max_age: 1h }"], 0, "retry.budget is above retry.max_age"),
+    ];
+    for (keys, place, what) in rows {
+        let found = mistakes(&[("catalog.yaml", &with_keys(keys))]);
+        let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 1, "{keys:?}: {told:?}");
+        assert!(found[0].what.contains(what), "{keys:?}: {told:?}");
+        assert_eq!((found[0].file.as_str(), found[0].line), ("catalog.yaml", 12 + place));
+        assert!(!found[0].why.is_empty() && !found[0].fix.is_empty(), "{told:?}");
     }
 }
 

@@ -110,6 +110,15 @@ impl Breaker {
         Self { policy, state: State::Closed, turn: 0, window, openings: 0, closed_at: None }
     }
 
+    /// Takes another policy. The state stays, and an open time that runs; a window of another length
+    /// begins empty.
+    pub fn set_policy(&mut self, policy: Policy) {
+        if policy.window != self.policy.window {
+            self.window = Window::new(policy.window);
+        }
+        self.policy = policy;
+    }
+
     /// Returns what it does now.
     pub fn state(&self) -> State {
         self.state

@@ -9,8 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    breaker,
     ids::{DestinationName, RouteName, SourceName},
     outcome::Overrides,
+    rate::Rate,
     retry::Policy,
 };
 
@@ -56,8 +58,13 @@ pub struct Destination {
     pub headers: Vec<(String, String)>,
     /// The most one attempt may take, connecting included.
     pub timeout: Duration,
-    /// The most attempts in flight at a time, per replica.
+    /// How many attempts may start in a time, over the whole consumer group.
+    pub rate: Rate,
+    /// The most attempts in flight at a time, over the whole group.
     pub concurrency: u32,
+    /// How many of them stay allowed however slow the destination is.
+    pub concurrency_min: u32,
+    pub breaker: breaker::Policy,
     pub protocol: Protocol,
     pub retry: Policy,
     pub outcomes: Overrides,

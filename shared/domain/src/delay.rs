@@ -139,7 +139,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::retry::{Decision, Policy};
+    use crate::{
+        offset_map::Head,
+        retry::{Decision, Policy},
+    };
 
     // 2026-11-25T16:00:00Z
     const NOW: UnixMillis = UnixMillis(1_795_622_400_000);
@@ -194,13 +197,14 @@ mod tests {
         #[test]
         fn any_headers_are_read_without_panic_and_only_ever_lengthen_a_delay(
             values in prop::collection::vec(("\\PC{0,20}|[0-9]{1,40}", "[0-9]{0,400}[.;,=rt0-9]{0,9}"), 0..6),
-            jitter in 0.0f64..1.0, made in 1u32..9, after in prop::option::of(0u64..400),
+            jitter in 0.0f64..1.0, attempts_made in 1u32..9, after in prop::option::of(0u64..400),
         ) {
             let names = ["RateLimit", "ratelimit-reset", "X-RateLimit-Reset", "x-rate-limit-remaining"];
             let headers = values.iter().flat_map(|(a, b)| [a, b]).map(String::as_str);
             let asked = Asked::read(names.into_iter().cycle().zip(headers), NOW);
             let after = after.map(Duration::from_secs);
-            let plan = |wait| Policy::default().decide(NOW, made, wait, jitter, NOW);
+            let made = Head { first_attempt_at: NOW, attempts_made, stood_still: Duration::ZERO };
+            let plan = |wait| Policy::default().decide(made, wait, jitter, NOW);
             let (alone, both) = (plan(after), plan(after.max(asked.wait(true))));
             if let (Decision::Again { at: alone }, Decision::Again { at: both }) = (alone, both) {
                 prop_assert!(both >= alone);

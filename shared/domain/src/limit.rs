@@ -21,6 +21,9 @@ const MEASURED_AT: f64 = 0.25;
 const MEASURE_EVERY: Duration = Duration::from_secs(30);
 const MEASURE_EVERY_TIMES: u32 = 100;
 
+/// What a limit that was scaled down and up again may lack of the whole number that it was.
+const HAIR: f64 = 1e-6;
+
 /// Within which bounds, and how fast, the limit moves.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Policy {
@@ -136,12 +139,11 @@ impl Limit {
 
     /// Returns how many attempts may be in flight now; 0 only where the ceiling is.
     pub fn allowed(&self) -> u32 {
-        match self.measuring {
-            Measuring::No => self.limit as u32,
-            Measuring::Emptying | Measuring::Counting => {
-                (self.limit * MEASURED_AT).max(self.floor()) as u32
-            }
-        }
+        let limit = match self.measuring {
+            Measuring::No => self.limit,
+            Measuring::Emptying | Measuring::Counting => self.limit * MEASURED_AT,
+        };
+        (limit.max(self.floor()) + HAIR) as u32
     }
 
     /// Takes note of how an attempt ended; `in_flight` counts it still.
@@ -170,7 +172,15 @@ impl Limit {
         change
     }
 
-    /// Takes other bounds, such as a changed share of the ceiling, at once.
+    /// Takes the bounds of another share of the same whole, and the limit with it: what others of a
+    /// group had in flight moves with their partitions.
+    pub fn rescale(&mut self, floor: u32, ceiling: u32) {
+        self.limit *= f64::from(ceiling) / f64::from(self.policy.ceiling.max(1));
+        // Not raised to the floor here, else many small shares in turn would make a large limit.
+        (self.policy.floor, self.policy.ceiling) = (floor, ceiling);
+    }
+
+    /// Takes other bounds at once.
     pub fn set_bounds(&mut self, floor: u32, ceiling: u32) {
         (self.policy.floor, self.policy.ceiling) = (floor, ceiling);
         self.stay_within();

@@ -47,6 +47,12 @@ pub struct Bucket {
 }
 
 impl Rate {
+    /// More than any process sends.
+    pub const UNLIMITED: Self = Self {
+        micro_per_second: PER_SECOND_MAX as u64 * MICRO,
+        micro_burst: (PER_SECOND_MAX * BURST_SECONDS) as u64 * MICRO,
+    };
+
     /// Returns a rate of so many per second for the whole group; `None` unless it is from a
     /// millionth to a thousand million.
     ///

@@ -16,6 +16,15 @@ pub struct Latency {
     pub total: Option<Duration>,
 }
 
+impl Latency {
+    /// Returns how long the destination took for its answer's head, over a connection that was there.
+    pub fn of_answer(&self) -> Duration {
+        let steps = [self.dns, self.connect, self.tls];
+        let connecting = steps.into_iter().flatten().sum();
+        self.first_byte.or(self.total).unwrap_or_default().saturating_sub(connecting)
+    }
+}
+
 /// An answer whose head was understood.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -77,7 +86,9 @@ impl Failure {
         Self { phase, timed_out: false, host, why, status: None, latency: Latency::default() }
     }
 
-    pub(crate) fn timed_out(mut self) -> Self {
+    /// Adds that it failed because its time was over.
+    #[must_use]
+    pub fn timed_out(mut self) -> Self {
         self.timed_out = true;
         self
     }
@@ -92,6 +103,11 @@ impl Failure {
     pub(crate) fn with_latency(mut self, latency: Latency) -> Self {
         self.latency = latency;
         self
+    }
+
+    /// Says whether it failed because its time, or that of a step, was over.
+    pub fn is_timeout(&self) -> bool {
+        self.timed_out
     }
 
     /// Says at which step it failed.

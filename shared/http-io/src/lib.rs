@@ -18,5 +18,5 @@ pub use crate::{
     answer::{Answer, Failure, Latency, Phase},
     client::{Client, Unusable},
     config::Config,
-    retry_after::retry_after,
+    retry_after::{date, retry_after},
 };

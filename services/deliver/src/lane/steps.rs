@@ -39,19 +39,19 @@ pub(super) async fn read(place: Place, taken: Box<Taken>) -> Step {
         }
         let pause = tokio::time::sleep(REGISTRY_PAUSE);
         if place.intake.run_until_cancelled(pause).await.is_none() {
-            return Step::Left;
+            return Step::Left(None);
         }
     }
 }
 
-/// Waits until a crash would not repeat too many, and the destination takes one more request.
+/// Waits until a crash would not repeat too many, and the destination bears one more request.
 pub(super) async fn slot(place: Place, acks: Acks) -> Step {
     let free = async {
         acks.room().await;
         place.gate.slot().await
     };
     let slot = place.intake.run_until_cancelled(free).await;
-    slot.map_or(Step::Left, Step::Free)
+    slot.map_or(Step::Left(None), Step::Free)
 }
 
 pub(super) async fn attempt(place: Place, held: Box<Held>, slot: Slot) -> Step {
@@ -70,7 +70,7 @@ pub(super) async fn wait(
     let rest = tokio::time::sleep(at.since(place.shared.now()));
     match place.intake.run_until_cancelled(rest).await {
         Some(()) => Step::Due(held),
-        None => Step::Left,
+        None => Step::Left(Some(held)),
     }
 }
 

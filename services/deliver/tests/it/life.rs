@@ -52,8 +52,9 @@ async fn while_kafka_is_away_nothing_is_completed_and_afterwards_all_is() {
     for number in 0..20 {
         world.send(&delivery("crm", &format!("k{number}"), 0)).await;
     }
-    let running =
-        world.start(Catalogs::fixed(catalog(vec![destination("crm", &receiver.url("/"))])));
+    let mut crm = destination("crm", &receiver.url("/"));
+    crm.spec.concurrency_min = 20;
+    let running = world.start(Catalogs::fixed(catalog(vec![crm])));
     wait::until("requests in flight", AMPLE, || receiver.arrivals().len() == 20).await;
     world.broker.down().unwrap();
     receiver.await_taken(20, AMPLE).await;
@@ -92,7 +93,8 @@ async fn a_stop_under_load_finishes_what_is_in_flight_and_the_next_start_the_res
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_repeats_nothing_that_is_settled_and_goes_on_with_the_attempts_that_were_made() {
     let (mut world, receiver) = (World::of(&["crm"]).await, Receiver::start().await);
-    receiver.on(Rule::any().id("a-0").fails_first(3, Answer::retry_after(503, 1)));
+    // A 500 that asks to wait speaks of its own delivery only.
+    receiver.on(Rule::any().id("a-0").fails_first(3, Answer::retry_after(500, 1)));
     let crm = || {
         let mut crm = destination("crm", &receiver.url("/"));
         crm.spec.retry.attempts_max = 3;
@@ -158,7 +160,7 @@ fn yaml(destinations: &[(&str, &str)]) -> String {
     let mut text = "apiVersion: millrace/v1\ndestinations:\n".to_owned();
     for (name, url) in destinations {
         text += &format!("  {name}:\n    kind: http\n    url: {url}\n    partitions: 2\n");
-        text += "    retry: { base: 20ms, cap: 100ms }\n";
+        text += "    retry: { base: 20ms, cap: 100ms }\n    breaker: { attempts_min: 1000 }\n";
     }
     text
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod failures;
+mod flow;
 mod letters;
 mod life;
 mod order;

@@ -11,7 +11,14 @@ use bytes::Bytes;
 use catalog_io::{Auth, Catalog, Catalogs, Destination};
 use chassis::Process;
 use deliver::{Config, Told, What};
-use domain::{catalog as rules, catalog::Protocol, outcome::Overrides, retry::Policy};
+use domain::{
+    breaker, catalog as rules,
+    catalog::Protocol,
+    offset_map::OffsetMap,
+    outcome::Overrides,
+    rate::Rate,
+    retry::{Delays, Policy},
+};
 use kafka_io::{
     Metrics, Outgoing, Producer, ProducerOptions, Record,
     embedded::Broker,
@@ -38,20 +45,21 @@ pub(crate) struct World {
     _registry_runs: tokio_util::sync::DropGuard,
 }
 
-/// A destination at `url`, quick to try again.
+/// A destination at `url`, quick to try again, whose breaker never opens.
 pub(crate) fn destination(name: &str, url: &str) -> Destination {
-    let retry = Policy {
-        base: Duration::from_millis(20),
-        cap: Duration::from_millis(100),
-        ..Policy::default()
-    };
+    let (base, cap) = (Duration::from_millis(20), Duration::from_millis(100));
+    let retry = Policy { delays: Delays::Doubling { base, cap }, ..Policy::default() };
+    let breaker = breaker::Policy { attempts_min: u32::MAX, ..breaker::Policy::default() };
     let spec = rules::Destination {
         name: name.parse().unwrap(),
         url: url.to_owned(),
         method: "POST".to_owned(),
         headers: Vec::new(),
         timeout: Duration::from_secs(20),
+        rate: Rate::UNLIMITED,
         concurrency: 64,
+        concurrency_min: 1,
+        breaker,
         protocol: Protocol::Auto,
         retry,
         outcomes: Overrides::default(),
@@ -242,20 +250,37 @@ impl World {
 
     /// Waits until everything before `next` of a destination's partition is committed.
     pub(crate) async fn await_committed(&self, destination: &str, partition: i32, next: i64) {
-        let topic = self.names.out(destination);
-        let look = || {
-            let (kafka, topic) = (self.kafka.clone(), topic.clone());
-            let group = deliver::group(&self.names);
-            async move {
-                let asked = tokio::task::spawn_blocking(move || {
-                    let reader = Reader::open(&kafka, ReaderOptions::default()).unwrap();
-                    reader.committed(&group, &[(topic, partition)]).unwrap()
-                });
-                let committed = asked.await.unwrap();
-                committed.into_values().any(|map| map.commit_point() == next).then_some(())
-            }
+        let look = || async {
+            let committed = self.committed(destination, partition).await;
+            committed.is_some_and(|map| map.commit_point() == next).then_some(())
         };
         wait::until_some(&format!("{destination} committed to {next}"), AMPLE, look).await;
+    }
+
+    /// What the last commit of a destination's partition says.
+    pub(crate) async fn committed(&self, destination: &str, partition: i32) -> Option<OffsetMap> {
+        let (kafka, group) = (self.kafka.clone(), deliver::group(&self.names));
+        let topic = self.names.out(destination);
+        let asked = tokio::task::spawn_blocking(move || {
+            let reader = Reader::open(&kafka, ReaderOptions::default()).unwrap();
+            reader.committed(&group, &[(topic, partition)]).unwrap()
+        });
+        asked.await.unwrap().into_values().next()
+    }
+
+    /// Waits until a destination's breaker is in this state.
+    pub(crate) async fn await_breaker(&self, destination: &str, state: &str) {
+        let name = "millrace_delivery_breaker_state";
+        let states = self.process.metrics.gauge_vec(name, name, &["destination", "state"]);
+        let state_now = states.with_label_values(&[destination, state]);
+        let what = format!("the breaker of {destination} {state}");
+        wait::until(&what, AMPLE, || state_now.get() == 1).await;
+    }
+
+    /// How many deliveries were given up on.
+    pub(crate) fn given_up(&self) -> usize {
+        let is_letter = |told: &&Told| matches!(told.what, What::DeadLettered { .. });
+        self.told().iter().filter(is_letter).count()
     }
 
     pub(crate) async fn await_ready(&self) {

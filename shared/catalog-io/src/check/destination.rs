@@ -1,11 +1,13 @@
 //! Checks one destination: its address, headers, credentials, times and outcomes.
 
+mod flow;
+mod retry;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use domain::{
     catalog as rules,
     outcome::{Outcome, Overrides},
-    retry::Policy,
 };
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -13,12 +15,11 @@ use url::Url;
 use super::{Context, Entry};
 use crate::{
     Auth, Destination,
-    file::{self, AuthSpec, Retry},
+    file::{self, AuthSpec},
 };
 
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
-const CONCURRENCY_DEFAULT: u32 = 64;
 const PARTITIONS_DEFAULT: i32 = 3;
 
 pub(super) fn check(entry: &Entry<'_>, context: &mut Context<'_>) -> Option<Destination> {
@@ -27,7 +28,8 @@ pub(super) fn check(entry: &Entry<'_>, context: &mut Context<'_>) -> Option<Dest
     let method = method(entry, file.method.as_deref(), context);
     headers(entry, &file.headers, context);
     let timeout = timeout(entry, &file, context);
-    let retry = policy(entry, file.retry.unwrap_or_default(), context);
+    let flow = flow::check(entry, &file, context);
+    let retry = retry::check(entry, &file.retry, context);
     let outcomes = outcomes(entry, &file.outcomes, context);
     let signing = match &file.signing {
         Some(signing) => signing_keys(entry, signing, context),
@@ -43,7 +45,10 @@ pub(super) fn check(entry: &Entry<'_>, context: &mut Context<'_>) -> Option<Dest
         method,
         headers: file.headers.into_iter().collect(),
         timeout,
-        concurrency: file.concurrency.unwrap_or(CONCURRENCY_DEFAULT),
+        rate: flow.rate,
+        concurrency: flow.concurrency,
+        concurrency_min: flow.concurrency_min,
+        breaker: flow.breaker,
         protocol: file.protocol,
         retry,
         outcomes,
@@ -114,29 +119,6 @@ fn timeout(entry: &Entry<'_>, file: &file::Destination, context: &mut Context<'_
         context.mistake(entry, "/timeout", what, why, "write at most 10m");
     }
     timeout
-}
-
-fn policy(entry: &Entry<'_>, retry: Retry, context: &mut Context<'_>) -> Policy {
-    let usual = Policy::default();
-    let mut time = |key: &str, text: Option<&file::Text>, default| {
-        context.duration(entry, &format!("/retry/{key}"), text, default)
-    };
-    let policy = Policy {
-        base: time("base", retry.base.as_ref(), usual.base),
-        cap: time("cap", retry.cap.as_ref(), usual.cap),
-        budget: time("budget", retry.budget.as_ref(), usual.budget),
-        attempts_max: retry.attempts.unwrap_or(usual.attempts_max),
-        retry_after_max: time(
-            "retry_after_max",
-            retry.retry_after_max.as_ref(),
-            usual.retry_after_max,
-        ),
-    };
-    if policy.base > policy.cap {
-        let why = "the delay grows from base to cap";
-        context.mistake(entry, "/retry", "retry.base is above retry.cap", why, "swap or raise cap");
-    }
-    policy
 }
 
 fn outcomes(

@@ -46,6 +46,20 @@ fn it_opens_at_the_ratio_and_not_before() {
 }
 
 #[test]
+fn another_policy_keeps_the_state_and_what_the_same_window_holds() {
+    let mut breaker = opened(at(0));
+    breaker.set_policy(Policy { open: Duration::from_secs(1), ..policy() });
+    assert_eq!(breaker.state(), State::Open { until: at(5) }, "the open time runs on");
+    let mut breaker = Breaker::new(policy());
+    for _ in 0..3 {
+        attempt(&mut breaker, Ended::Failed, at(1));
+    }
+    breaker.set_policy(Policy { attempts_min: 5, ..policy() });
+    let changes = [(); 2].map(|()| attempt(&mut breaker, Ended::Failed, at(1)));
+    assert_eq!(changes, [None, Some(Change::Opened)]);
+}
+
+#[test]
 fn half_open_lets_one_probe_through_and_its_success_closes() {
     let mut breaker = opened(at(0));
     assert_eq!((breaker.admits(at(4)), breaker.admit(at(4))), (false, None));

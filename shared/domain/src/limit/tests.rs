@@ -74,6 +74,25 @@ fn a_smaller_share_holds_at_once_and_none_allows_nothing() {
 }
 
 #[test]
+fn a_limit_moves_with_its_share_and_comes_back_with_it() {
+    let mut limit = Limit::new(Policy { ceiling: 64, start: 40, ..Policy::default() });
+    for (ceiling, allowed) in [(16, 10), (32, 20), (64, 40)] {
+        limit.rescale(1, ceiling);
+        assert_eq!(limit.allowed(), allowed, "{ceiling}");
+    }
+    let mut whole = Limit::new(Policy { ceiling: 3, ..Policy::default() });
+    for ceiling in [1, 1, 2, 3] {
+        whole.rescale(1, ceiling);
+        assert_eq!(whole.allowed(), ceiling);
+    }
+    let mut small = Limit::new(Policy::default());
+    for ceiling in [1, 3, 7, 1, 256] {
+        small.rescale(1, ceiling);
+    }
+    assert_eq!(small.allowed(), 16, "a share below one in flight makes no larger limit");
+}
+
+#[test]
 fn after_an_outage_it_begins_at_the_floor_and_doubles() {
     let mut limit = Limit::new(Policy { floor: 2, ..Policy::default() });
     limit.ended(Ended::Overloaded, 16, MonoNanos(MILLI));

@@ -74,6 +74,7 @@ fn a_rate_that_makes_no_sense_is_none() {
     for nonsense in [0.0, -1.0, 1e-9, 1e12, f64::NAN, f64::INFINITY] {
         assert_eq!(Rate::per_second(nonsense), None, "{nonsense}");
     }
+    assert_eq!(Rate::per_second(PER_SECOND_MAX), Some(Rate::UNLIMITED));
     assert_eq!(rate(0.5).burst(), 1.0);
     assert_eq!(rate(0.5).with_burst(8.0).map(Rate::burst), Some(8.0));
 }

@@ -1,0 +1,168 @@
+//! Who may start the next attempt at a destination: the flow's leave, given in turn.
+//!
+//! Those who wait stand in a line, and only its first asks: woken when an attempt has ended or
+//! something was set, and when the flow says that it is time. Nobody asks again and again, and no
+//! lane overtakes another.
+
+use std::{sync::Arc, time::Duration};
+
+use domain::{breaker::Change, rate::Share};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::{
+    clock::Clock,
+    flow::{Flow, Hold, Numbers, Permit, Wait},
+    series::Pace,
+    verdict::Signals,
+};
+
+/// The longest sleep without another look: a timer need not reach further.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+
+/// A destination's flow, and those who wait for it.
+pub(crate) struct Line {
+    destination: String,
+    clock: Clock,
+    flow: Mutex<Flow>,
+    /// Held by the first of those who wait; the mutex is fair.
+    turn: tokio::sync::Mutex<()>,
+    /// For the first: there may be leave now.
+    news: Notify,
+    pace: Pace,
+}
+
+/// Leave for one attempt. Dropped without [`Leave::ended`], it tells that the attempt told nothing, so
+/// that one which is cut off keeps no place and no probe.
+pub(crate) struct Leave {
+    line: Arc<Line>,
+    permit: Option<Permit>,
+}
+
+impl Line {
+    pub(crate) fn new(destination: &str, numbers: Numbers, clock: Clock, pace: Pace) -> Arc<Self> {
+        let flow = Flow::new(numbers, clock.now());
+        pace.show(flow.breaker(), flow.allowed());
+        Arc::new(Self {
+            destination: destination.to_owned(),
+            clock,
+            flow: Mutex::new(flow),
+            turn: tokio::sync::Mutex::new(()),
+            news: Notify::new(),
+            pace,
+        })
+    }
+
+    /// Returns leave if there is some now and nobody waits for it.
+    pub(crate) fn try_leave(self: &Arc<Self>) -> Option<Leave> {
+        let _first = self.turn.try_lock().ok()?;
+        self.admit().ok()
+    }
+
+    /// Waits for leave, behind those who have waited longer.
+    ///
+    /// # Cancellation
+    /// Safe: the place in the line is given up.
+    pub(crate) async fn leave(self: &Arc<Self>) -> Leave {
+        let _first = self.turn.lock().await;
+        let mut has_waited = false;
+        loop {
+            let wait = match self.admit() {
+                Ok(leave) => return leave,
+                Err(wait) => wait,
+            };
+            if !std::mem::replace(&mut has_waited, true) {
+                self.pace.waited(wait.why);
+            }
+            // What happens between the look and here leaves its mark in the notification.
+            let _woken = tokio::time::timeout(self.rest(wait), self.news.notified()).await;
+        }
+    }
+
+    /// Returns how long the destination has stood still in all.
+    pub(crate) fn stood_still(&self) -> Duration {
+        self.flow.lock().stood_still(self.clock.now())
+    }
+
+    /// Says whether nothing at all may start now.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.flow.lock().is_shut(self.clock.now())
+    }
+
+    pub(crate) fn set_numbers(&self, numbers: Numbers) {
+        self.set(|flow| flow.set_numbers(numbers, self.clock.now()));
+    }
+
+    pub(crate) fn set_share(&self, share: Share) {
+        self.set(|flow| flow.set_share(share, self.clock.now()));
+    }
+
+    pub(crate) fn hold(&self, hold: Option<Hold>) {
+        self.set(|flow| flow.hold(hold, self.clock.now()));
+    }
+
+    fn set(&self, set: impl FnOnce(&mut Flow)) {
+        let mut flow = self.flow.lock();
+        set(&mut flow);
+        self.pace.show(flow.breaker(), flow.allowed());
+        drop(flow);
+        self.news.notify_one();
+    }
+
+    fn admit(self: &Arc<Self>) -> Result<Leave, Wait> {
+        let mut flow = self.flow.lock();
+        let permit = flow.admit(self.clock.now())?;
+        if permit.is_probe() {
+            self.pace.show(flow.breaker(), flow.allowed());
+        }
+        Ok(Leave { line: self.clone(), permit: Some(permit) })
+    }
+
+    fn ended(&self, permit: Permit, signals: Signals) {
+        let mut flow = self.flow.lock();
+        let change = flow.ended(permit, signals, self.clock.now());
+        self.pace.show(flow.breaker(), flow.allowed());
+        drop(flow);
+        self.news.notify_one();
+        if let Some(change) = change {
+            self.tell(change);
+        }
+    }
+
+    fn tell(&self, change: Change) {
+        let destination = &self.destination;
+        match change {
+            Change::Opened => {
+                tracing::warn!(%destination, "breaker opened, the destination is left alone");
+            }
+            Change::Reopened => tracing::debug!(%destination, "breaker opened again after a probe"),
+            Change::ProbeReturned => tracing::debug!(%destination, "probe ended without a word"),
+            Change::Closed => tracing::info!(%destination, "breaker closed, deliveries go on"),
+        }
+    }
+
+    fn rest(&self, wait: Wait) -> Duration {
+        let until = wait.until.map(|until| until.since(self.clock.now()));
+        until.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)
+    }
+}
+
+impl Leave {
+    /// Hands it back with what the attempt's end tells.
+    pub(crate) fn ended(mut self, signals: Signals) {
+        if let Some(permit) = self.permit.take() {
+            self.line.ended(permit, signals);
+        }
+    }
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.line.ended(permit, Signals::NONE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
