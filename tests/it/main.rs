@@ -8,6 +8,7 @@ mod events;
 mod flow;
 mod outage;
 mod partitions;
+mod pausing;
 mod records;
 mod replay;
 mod secrets;

@@ -41,7 +41,7 @@ pub(crate) async fn run(mut held: Box<Held>, slot: Slot, gate: &Gate, shared: &S
             drop(inflight);
             shared.hook.hit("deliver.after_response");
             let (held, prepared, result) = (&*held, &*prepared, &result);
-            let made = Made { held, gate, prepared, shared, method: &method, result, now };
+            let made = Made { held, gate, prepared, shared, method: &method, result, begun, now };
             made.end(&mut span)
         }
         Err(invalid) => {
@@ -77,6 +77,7 @@ struct Made<'a> {
     shared: &'a Shared,
     method: &'a str,
     result: &'a Result<Answer, Failure>,
+    begun: UnixMillis,
     now: UnixMillis,
 }
 
@@ -98,6 +99,7 @@ impl Made<'_> {
             Next::DeadLetter(reason) => {
                 End::GivenUp { why: receipts::given_up(reason, self.result), receipt }
             }
+            Next::Gone => End::Gone { begun: self.begun, receipt },
         }
     }
 
@@ -150,7 +152,7 @@ impl Made<'_> {
         let Some(listener) = &self.shared.listener else { return };
         let again_in = match verdict.next {
             Next::Again { at } => Some(at.since(self.now)),
-            Next::Settled | Next::DeadLetter(_) => None,
+            Next::Settled | Next::DeadLetter(_) | Next::Gone => None,
         };
         let what = What::Attempted {
             number: self.held.attempts,

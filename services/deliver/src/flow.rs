@@ -32,7 +32,6 @@ pub(crate) struct Numbers {
 
 /// Why an operator keeps everything back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "set by who reads the operator's decisions"))]
 pub(crate) enum Hold {
     Paused,
     Disabled,

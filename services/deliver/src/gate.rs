@@ -153,7 +153,6 @@ impl Gate {
     }
 
     /// Keeps every attempt back from now on, or no longer. What is in flight ends by itself.
-    #[cfg_attr(not(test), expect(dead_code, reason = "set by who reads the operator's decisions"))]
     pub(crate) fn hold(&self, hold: Option<Hold>) {
         self.line.hold(hold);
     }

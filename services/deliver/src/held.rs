@@ -43,8 +43,19 @@ pub(crate) struct Tried {
 /// What an attempt came to.
 pub(crate) enum End {
     Delivered(Box<Receipt>),
-    Again { at: UnixMillis, receipt: Box<Receipt> },
-    GivenUp { why: GivenUp, receipt: Box<Receipt> },
+    Again {
+        at: UnixMillis,
+        receipt: Box<Receipt>,
+    },
+    GivenUp {
+        why: GivenUp,
+        receipt: Box<Receipt>,
+    },
+    /// The destination is gone; the attempt that says so began at this time.
+    Gone {
+        begun: UnixMillis,
+        receipt: Box<Receipt>,
+    },
 }
 
 /// Why a delivery is given up on.

@@ -240,6 +240,15 @@ impl Work {
                 self.note_head(&held);
                 self.step(steps::wait(place, held, at, receipt));
             }
+            End::Gone { begun, receipt } => {
+                let now = place.shared.now();
+                let event_id = &held.delivery.event_id;
+                place.shared.control.gone(&place.gate, event_id, begun, now);
+                // It keeps its place and its key's followers behind it until somebody enables the
+                // destination: the gate holds what is ready.
+                self.note_head(&held);
+                self.step(steps::wait(place, held, now, receipt));
+            }
             End::Delivered(receipt) => {
                 self.next_of(&held);
                 self.step(steps::settle(place, held, receipt, self.acks.effect()));

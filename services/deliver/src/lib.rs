@@ -3,7 +3,8 @@
 //! At least once: a delivery's offset is committed only after its receipt, and its dead letter
 //! where it was given up on, is acknowledged by all in-sync replicas. The same idempotency key goes
 //! with every attempt. Per key in order where the route says `order: strict`, also through retries.
-//! A destination that is stuck holds its own lanes and nobody else's.
+//! A destination that is stuck holds its own lanes and nobody else's. Nothing is sent to one that an
+//! operator has paused, or that has answered 410 and was not enabled since.
 //!
 //! A destination is asked no faster than its rate, and no more at a time than it bears; one that fails
 //! is left alone until a probe succeeds, and one that asks to wait is waited for. Each member of the
@@ -16,6 +17,8 @@
 mod attempt;
 mod clock;
 mod config;
+mod control;
+mod desk;
 mod flow;
 mod gate;
 mod held;
@@ -43,6 +46,8 @@ use wire::topics::Names;
 
 pub use crate::{
     config::{Config, DEFAULTS},
+    control::log::LogError,
+    desk::{Desk, DeskError},
     service::group,
     told::{Listener, Told, What},
 };

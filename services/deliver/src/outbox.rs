@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use chassis::Readiness;
 use domain::trace::TraceContext;
-use kafka_io::{Outgoing, ProduceError, Producer};
+use kafka_io::{Outgoing, ProduceError, Producer, Written};
 use wire::{Receipt, headers};
 
 use crate::receipts;
@@ -58,6 +58,14 @@ impl Outbox {
     /// Writes a dead letter.
     pub(crate) async fn dead_letter(&self, letter: Outgoing) {
         self.surely(&letter).await;
+    }
+
+    /// Tries once to write a record of `ctl.state` or `ctl.audit`, and says where it lies.
+    ///
+    /// # Errors
+    /// Why it is not acknowledged; its caller holds on to it.
+    pub(crate) async fn control(&self, record: &Outgoing) -> Result<Written, ProduceError> {
+        self.producer.send_ref(record).await
     }
 
     /// Says whether the registry tells schemas that records need.

@@ -33,6 +33,8 @@ pub(crate) fn of_attempt(
         Next::Settled => (true, None, None),
         Next::Again { at } => (false, Some(at.0), None),
         Next::DeadLetter(reason) => (true, None, Some(reason.label().to_owned())),
+        // When it is tried again is for who enables the destination to say.
+        Next::Gone => (false, None, None),
     };
     if verdict.outcome != Outcome::Delivered {
         receipt.error = Some(wire::headers::scrub(&describe(result)));

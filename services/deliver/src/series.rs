@@ -50,6 +50,34 @@ pub(crate) struct Attempt<'a> {
     pub(crate) seconds: f64,
 }
 
+/// Which destinations are held, by what was said of them.
+pub(crate) struct Holds {
+    paused: IntGaugeVec,
+    disabled: IntGaugeVec,
+}
+
+impl Holds {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            paused: metrics.gauge_vec(
+                "millrace_destination_paused",
+                "Whether an operator has paused the destination.",
+                &["destination"],
+            ),
+            disabled: metrics.gauge_vec(
+                "millrace_destination_disabled",
+                "Whether the destination is disabled since it answered 410.",
+                &["destination"],
+            ),
+        }
+    }
+
+    pub(crate) fn show(&self, destination: &str, paused: bool, disabled: bool) {
+        self.paused.with_label_values(&[destination]).set(paused.into());
+        self.disabled.with_label_values(&[destination]).set(disabled.into());
+    }
+}
+
 impl Families {
     pub(crate) fn new(metrics: &Metrics) -> Self {
         let seconds = chassis::metrics::SECONDS;

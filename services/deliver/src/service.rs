@@ -1,5 +1,5 @@
 //! The service's life: wait for what it stands on, give each partition a lane, keep up with the
-//! catalog, drain.
+//! catalog and with operators, drain.
 
 use std::{
     sync::Arc,
@@ -28,6 +28,7 @@ use wire::{
 
 use crate::{
     Config, Error, World,
+    control::{self, Control, Follower},
     gate::Gates,
     lane,
     outbox::Outbox,
@@ -56,41 +57,31 @@ pub fn group(names: &Names) -> String {
 
 pub(crate) async fn run(config: Config, world: World, process: Process) -> Result<(), Error> {
     let mut subscription = Subscription::new(&world, &process)?;
+    let mut follower = Follower::new(&world, &process);
     let client = http_io::Client::new(&config.http, config.egress_allow.clone())?;
     let producer = Producer::open(&world.kafka, producer_options(&config), &world.metrics)?;
     let Some(schema) = receipt_schema(&world, &process).await? else { return Ok(()) };
     let receipts = world.names.receipts().into();
     let shared = Arc::new(Shared {
         gates: Gates::new(world.names.clone(), series::Families::new(&process.metrics)),
+        control: Control::new(world.names.clone(), &process.metrics),
         outbox: Outbox::new(producer.clone(), receipts, schema, process.ready.clone()),
-        registry: world.registry,
+        registry: world.registry.clone(),
         client,
         tracer: process.tracer.clone(),
         group: group(&world.names),
         client_id: world.kafka.client_id.clone(),
         hook: process.hook.clone(),
         version: process.version,
-        listener: world.listener,
+        listener: world.listener.clone(),
         config,
     });
     shared.gates.adopt(&world.catalogs.current());
     let Some(readable) = subscription.first().await else { return Ok(()) };
+    // The last thing before lanes are opened: nothing is sent that an operator holds.
+    let Some(()) = follower.first(&shared).await else { return Ok(()) };
     shared.gates.found(&readable.partitions);
-    let options_of_group = group_options(&process, &world.names, readable.topics.clone());
-    let options =
-        LaneOptions { window_records: shared.config.lane_records, ..LaneOptions::default() };
-    let (lanes, incoming) =
-        kafka_io::lanes(&world.kafka, options_of_group, options, &world.metrics)?;
-    let running = Running {
-        acks: lanes.acks(),
-        status: lanes.status(),
-        intake: CancellationToken::new(),
-        names: world.names,
-        tasks: JoinSet::new(),
-        shared,
-        lanes,
-        incoming,
-    };
+    let running = Running::start(&world, &process, shared.clone(), &readable)?;
     let (kafka, audit) = (&world.kafka, subscription.names.audit());
     let by = Group { id: group(&subscription.names), service: process.name };
     let auditing = audit_losses(kafka, &world.metrics, running.status.clone(), &audit, |loss| {
@@ -99,6 +90,7 @@ pub(crate) async fn run(config: Config, world: World, process: Process) -> Resul
     let ended = tokio::select! {
         ended = running.until_stopped(subscription, readable, &process) => ended,
         never = auditing => match never {},
+        never = control::keep(follower, &shared) => match never {},
     };
     producer.flush(END_WITHIN).await;
     ended
@@ -257,6 +249,29 @@ struct Running {
 }
 
 impl Running {
+    /// Joins the group, with what can be read now.
+    fn start(
+        world: &World,
+        process: &Process,
+        shared: Arc<Shared>,
+        readable: &Readable,
+    ) -> Result<Self, Error> {
+        let group = group_options(process, &world.names, readable.topics.clone());
+        let options =
+            LaneOptions { window_records: shared.config.lane_records, ..LaneOptions::default() };
+        let (lanes, incoming) = kafka_io::lanes(&world.kafka, group, options, &world.metrics)?;
+        Ok(Self {
+            acks: lanes.acks(),
+            status: lanes.status(),
+            intake: CancellationToken::new(),
+            names: world.names.clone(),
+            tasks: JoinSet::new(),
+            shared,
+            lanes,
+            incoming,
+        })
+    }
+
     async fn until_stopped(
         mut self,
         mut subscription: Subscription,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use chassis::{Hook, Tracer};
 use domain::time::UnixMillis;
 
-use crate::{config::Config, gate::Gates, outbox::Outbox, told::Listener};
+use crate::{config::Config, control::Control, gate::Gates, outbox::Outbox, told::Listener};
 
 /// The service's clients and hands; lanes hold it and nothing of each other.
 pub(crate) struct Shared {
@@ -13,6 +13,7 @@ pub(crate) struct Shared {
     pub(crate) registry: registry_io::Registry,
     pub(crate) client: http_io::Client,
     pub(crate) gates: Gates,
+    pub(crate) control: Control,
     pub(crate) outbox: Outbox,
     pub(crate) tracer: Tracer,
     /// As spans name who reads.

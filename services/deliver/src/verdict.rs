@@ -1,7 +1,8 @@
 //! What follows an attempt: for its delivery, and for the destination.
 //!
-//! A delivery is delivered, tried again at a time, or a dead letter with its reason. Of the destination
-//! an attempt tells how healthy and how loaded it is, and how long it wants to be left alone.
+//! A delivery is delivered, tried again at a time, a dead letter with its reason, or left where it is,
+//! because the destination is gone. Of the destination an attempt tells how healthy and how loaded it
+//! is, and how long it wants to be left alone.
 //!
 //! Pure: it is given the answer or the failure, the destination's rules, the jitter and `now`.
 
@@ -25,8 +26,12 @@ use http_io::{Answer, Failure, Phase};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     Settled,
-    Again { at: UnixMillis },
+    Again {
+        at: UnixMillis,
+    },
     DeadLetter(Reason),
+    /// The destination is disabled, and this is tried again once somebody has enabled it.
+    Gone,
 }
 
 /// What one attempt came to, and what follows.
@@ -61,6 +66,7 @@ pub(crate) fn judge(
     let outcome = outcome(result, rules);
     let next = match outcome {
         Outcome::Delivered => Next::Settled,
+        Outcome::Permanent if is_gone(result, rules) => Next::Gone,
         Outcome::Permanent => Next::DeadLetter(permanent(result)),
         Outcome::Retryable | Outcome::Unknown => {
             let after = result.as_ref().ok().and_then(|answer| Wish::of(answer, now).this);
@@ -176,6 +182,17 @@ fn outcome(result: &Result<Answer, Failure>, rules: &Destination) -> Outcome {
         None if failure.sent() => Outcome::Unknown,
         None => Outcome::Retryable,
     }
+}
+
+/// Says whether the answer speaks of the destination and not of the delivery: 410, unless the catalog
+/// says what that means here.
+fn is_gone(result: &Result<Answer, Failure>, rules: &Destination) -> bool {
+    let status = match result {
+        Ok(answer) => Some(answer.status),
+        Err(failure) => failure.status(),
+    };
+    let gone = StatusCode::GONE;
+    status == Some(gone) && !rules.outcomes.0.contains_key(&gone.as_u16())
 }
 
 fn permanent(result: &Result<Answer, Failure>) -> Reason {

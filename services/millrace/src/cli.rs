@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod destination;
 pub(crate) mod dlq;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Schema(Schema),
     /// Compares the topics with what the catalog needs, and makes them.
     Topics(Topics),
+    /// Pauses and resumes destinations, and enables those that have answered 410 Gone.
+    Destination(destination::Destination),
     /// Shows dead letters and puts them through again.
     Dlq(dlq::Dlq),
     /// Tells everything that happened to an event.

@@ -9,6 +9,7 @@ mod cli;
 mod compose;
 mod curl;
 mod demo;
+mod destination;
 mod dev;
 mod dlq;
 mod embedded;
@@ -76,6 +77,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Check(options) => check::run(&options),
         Command::Schema(options) => schema::run(&options),
         Command::Topics(options) => topics::run(file, options).await,
+        Command::Destination(options) => destination::run(file, options).await,
         Command::Dlq(options) => dlq::run(file, options).await,
         Command::Event(options) => event::run(file, options).await,
         Command::Signature(options) => signature::run(options),

@@ -1,4 +1,5 @@
-//! What services write to `ctl.audit` of themselves, as JSON. What a person did is written by whom they asked.
+//! What services write to `ctl.audit` of themselves, as JSON. What a person did is written by whom they asked;
+//! what is done to a destination is [`control`](crate::control)'s.
 
 use serde::Serialize;
 

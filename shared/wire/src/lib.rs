@@ -1,10 +1,11 @@
-//! Bytes that outlive the process: Avro records, record headers, topic names.
+//! Bytes that outlive the process: Avro records, record headers, topic names, operators' words.
 //!
 //! Pure: talking to the registry and to Kafka is `registry-io`'s and `kafka-io`'s. Every record
 //! ever written decodes for ever; `golden/` holds one of each kind and version.
 
 pub mod audit;
 mod codec;
+pub mod control;
 pub mod headers;
 mod kind;
 mod record;

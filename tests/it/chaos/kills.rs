@@ -25,7 +25,7 @@ const KILLED: i32 = 9;
 const STALL_MAX: Duration = Duration::from_secs(10);
 // A dead broker is noticed after its session, 6 s here; then its partitions move, and with them the
 // group and the transactions.
-const BROKER_STALL_MAX: Duration = Duration::from_secs(15);
+const BROKER_STALL_MAX: Duration = Duration::from_secs(20);
 
 /// Kills a service at one point after the other, over and over, and judges.
 pub(super) async fn of_service(service: Service, points: &[&str], extent: Extent) {

@@ -50,7 +50,7 @@ fn every_way_an_attempt_ends_has_its_verdict() {
         (answered(204, Some("9")), Outcome::Delivered, Next::Settled),
         (answered(301, None), Outcome::Permanent, Next::DeadLetter(Reason::Permanent)),
         (answered(404, None), Outcome::Permanent, Next::DeadLetter(Reason::Permanent)),
-        (answered(410, Some("9")), Outcome::Permanent, Next::DeadLetter(Reason::Permanent)),
+        (answered(410, Some("9")), Outcome::Permanent, Next::Gone),
         (answered(429, Some("7")), Outcome::Retryable, again(7 * SECOND)),
         (answered(503, None), Outcome::Retryable, again(half)),
         (answered(504, None), Outcome::Unknown, again(half)),
@@ -82,6 +82,27 @@ fn a_destination_says_what_its_own_statuses_mean() {
     rules.outcomes.0.insert(409, Outcome::Delivered);
     let verdict = judge(&answered(409, None), &rules, made(1), 0.5, NOW);
     assert_eq!(verdict, Verdict { outcome: Outcome::Delivered, next: Next::Settled });
+}
+
+#[test]
+fn a_410_disables_the_destination_unless_the_catalog_says_what_it_means() {
+    let rows = [
+        (Outcome::Permanent, Next::DeadLetter(Reason::Permanent)),
+        (Outcome::Delivered, Next::Settled),
+        (Outcome::Retryable, Next::Again { at: NOW.plus(SECOND / 2) }),
+    ];
+    for (means, next) in rows {
+        let mut rules = rules();
+        rules.outcomes.0.insert(410, means);
+        let verdict = judge(&answered(410, None), &rules, made(1), 0.5, NOW);
+        assert_eq!(verdict, Verdict { outcome: means, next });
+    }
+    // A spent budget makes no dead letter of it.
+    let late = NOW.plus(rules().retry.budget * 2);
+    let verdict = judge(&answered(410, None), &rules(), made(1), 0.5, late);
+    assert_eq!(verdict.next, Next::Gone);
+    let broken = Failure::at(Phase::AnswerBroken, "crm", "half").with_status(StatusCode::GONE);
+    assert_eq!(first(&Err(broken)).next, Next::Gone);
 }
 
 #[test]

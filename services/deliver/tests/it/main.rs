@@ -1,6 +1,7 @@
 //! Deliver on the embedded broker and registry, against a destination that does as it is told.
 #![allow(clippy::unwrap_used)]
 
+mod control;
 mod failures;
 mod flow;
 mod letters;

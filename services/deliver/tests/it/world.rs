@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use catalog_io::{Auth, Catalog, Catalogs, Destination};
 use chassis::Process;
-use deliver::{Config, Told, What};
+use deliver::{Config, Desk, Told, What};
 use domain::{
     breaker, catalog as rules,
     catalog::Protocol,
@@ -28,7 +28,12 @@ use registry_io::Registry;
 use testkit::wait;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use wire::{Delivery, Header, Kind, Order, Receipt, Request, headers, topics::Names};
+use wire::{
+    Delivery, Header, Kind, Order, Receipt, Request,
+    control::{Act, Word},
+    headers,
+    topics::Names,
+};
 
 pub(crate) const AMPLE: Duration = Duration::from_secs(30);
 const PARTITIONS: i32 = 2;
@@ -142,6 +147,14 @@ impl World {
     }
 
     pub(crate) fn make_topics(&self, destinations: &[&str]) {
+        for topic in [self.names.state(), self.names.audit()] {
+            self.broker.create_topic(&topic, 1).unwrap();
+        }
+        self.make_lanes(destinations);
+    }
+
+    /// Makes all but those of operators.
+    pub(crate) fn make_lanes(&self, destinations: &[&str]) {
         self.broker.create_topic(&self.names.receipts(), 1).unwrap();
         for name in destinations {
             for topic in
@@ -199,11 +212,50 @@ impl World {
         value: Option<Bytes>,
         headers: headers::Headers,
     ) {
-        let topic = self.names.out(destination).into();
+        let topic = self.names.out(destination);
+        self.put(&topic, partition, (key, value), headers).await;
+    }
+
+    pub(crate) async fn put(
+        &self,
+        topic: &str,
+        partition: i32,
+        (key, value): (Option<Bytes>, Option<Bytes>),
+        headers: headers::Headers,
+    ) {
+        let (topic, partition) = (topic.into(), Some(partition));
         let timestamp_ms = Some(1_700_000_000_000);
-        let partition = Some(partition);
         let record = Outgoing { topic, partition, key, value, headers, timestamp_ms };
         self.producer.send(record).await.unwrap();
+    }
+
+    pub(crate) fn desk(&self) -> Desk {
+        Desk::new(self.kafka.clone(), self.names.clone())
+    }
+
+    /// Has an operator do something to a destination.
+    pub(crate) async fn operator(&self, act: Act, destination: &str) {
+        let word =
+            Word { by: "ann".to_owned(), at_ms: 1, why: "it is moved".to_owned(), event_id: None };
+        self.desk().act(act, destination, &word).await.unwrap();
+    }
+
+    /// What the audit holds, each as `who what destination`.
+    pub(crate) async fn audit(&self) -> Vec<String> {
+        let records = self.read(&self.names.audit(), 0).await;
+        let told = |record: Record| {
+            let told: BTreeMap<String, String> =
+                serde_json::from_slice(&record.value.unwrap()).unwrap();
+            format!("{} {} {}", told["by"], told["what"], told["destination"])
+        };
+        records.into_iter().map(told).collect()
+    }
+
+    /// Whether the process shows this line among its metrics.
+    pub(crate) fn shows(&self, line: &str) -> bool {
+        let families = self.process.metrics.registry().gather();
+        let text = prometheus::TextEncoder::new().encode_to_string(&families).unwrap();
+        text.lines().any(|shown| shown == line)
     }
 
     pub(crate) fn told(&self) -> Vec<Told> {

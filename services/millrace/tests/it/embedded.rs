@@ -113,6 +113,31 @@ fn dev_prints_lines_that_work_tells_each_events_story_and_stops_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dev_holds_what_a_command_beside_it_pauses_until_it_is_resumed() {
+    let (ports, folder) = (Ports::reserve(), tempfile::tempdir().unwrap());
+    let mut dev = dev(&ports, folder.path());
+    let told = dev.until("Ctrl-C stops");
+    let variables = exported(&told);
+    let destination = |arguments: &[&str]| {
+        let output = millrace(&[&["destination"], arguments].concat(), &variables);
+        assert_eq!(code(&output), 0, "{}", text(&output));
+        text(&output)
+    };
+    destination(&["pause", "crm", "--reason", "it is moved", "--by", "ann"]);
+    until_gauge(ports.address(2), "millrace_destination_paused{destination=\"crm\"}", 1).await;
+    for command in &commands(&told) {
+        let output = Command::new("sh").args(["-c", command]).output().unwrap();
+        event_id(&String::from_utf8_lossy(&output.stdout));
+    }
+    let shown = dev.until_all(&["POST /mail", "POST /builds"]);
+    assert!(!shown.contains("/crm"), "{shown}");
+    assert!(destination(&["list"]).contains("by ann: it is moved"));
+    destination(&["resume", "crm"]);
+    dev.until_all(&["PUT /crm", "POST /crm"]);
+    dev.interrupt();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dev_keeps_a_destination_with_dead_letters_until_the_command_it_names_decides() {
     const RELOADED: &str = "millrace_config_last_reload_successful";
     let (ports, folder) = (Ports::reserve(), tempfile::tempdir().unwrap());

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod catalog;
+mod destination;
 mod dlq;
 mod embedded;
 mod topics;
