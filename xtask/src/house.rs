@@ -5,6 +5,7 @@ mod finding;
 mod imports;
 mod length;
 mod links;
+mod profile;
 mod purpose;
 mod source;
 mod words;
@@ -24,7 +25,10 @@ pub(crate) fn check(root: &Path) -> Result<bool, String> {
     let sources = source::read_all(root)?;
     let packages = imports::packages(root)?;
     let ratchet = read_ratchet(root)?;
+    let manifest = fs::read_to_string(root.join(profile::FILE))
+        .map_err(|e| format!("{}: {e}", profile::FILE))?;
     let mut findings = imports::check(&packages);
+    findings.extend(profile::check(&manifest, packages.iter().map(imports::Package::name)));
     findings.extend(purpose::check(&sources));
     findings.extend(length::check(&sources, &ratchet));
     findings.extend(words::check(&sources));

@@ -45,10 +45,10 @@ impl Make<'_> {
 
     fn of_destination(&self, destination: &Destination) -> [Spec; 3] {
         let (name, partitions) = (destination.spec.name.as_str(), destination.partitions);
-        let retention = self.topics.retention;
+        let (retention, retry) = (self.topics.retention, &destination.spec.retry);
         let lane = |topic| Spec {
-            // A record waits while those before it are tried, at the longest for the whole budget.
-            longest_wait: Some(destination.spec.retry.budget),
+            // A record waits while those before it are tried, and their budgets may stand still.
+            longest_wait: Some(retry.budget.max(retry.max_age)),
             ..self.records(topic, partitions, retention.deliveries)
         };
         let (out, replay) = (self.names.out(name), self.names.out_replay(name));
@@ -121,7 +121,7 @@ mod tests {
         let of = |name: &str| specs.iter().find(|spec| spec.name == name).unwrap();
         let (out, dead) = (of("test.out.crm"), of("test.dlq.deliver.crm"));
         assert_eq!(out.partitions, dead.partitions);
-        assert_eq!(out.longest_wait, Some(Duration::from_secs(2)));
+        assert_eq!(out.longest_wait, Some(Duration::from_secs(7 * 24 * 3600)));
         assert_eq!(of("test.ctl.state").config["cleanup.policy"], "compact");
         assert_eq!(of("test.raw.github").config["retention.ms"], "604800000");
         assert_eq!(of("test.raw.github").config["min.insync.replicas"], "2");

@@ -67,9 +67,12 @@ pub(super) async fn demand(bar: Bar, world: &World, tally: Tally, sent: &[Sent])
         assert!(at * 5 <= total * 4, "at a kill {at} of {total} events had been accepted");
     }
     await_ends(world, mix, &accepted).await;
+    let logged: HashSet<String> =
+        world.topics.all("raw.orders").await.iter().map(event_id).collect();
+    // Nothing is left of these but their event, which transform has read: one that is not there is lost.
     let ids = |fate: Fate| {
         let of_fate = accepted.iter().filter(|sent| mix.fate(sent.number) == fate);
-        of_fate.map(|sent| id(sent.number)).collect::<HashSet<_>>()
+        of_fate.map(|sent| id(sent.number)).filter(|id| logged.contains(id)).collect()
     };
     let promise = |sent: &&Sent| {
         let (id, fate) = (id(sent.number), mix.fate(sent.number));
@@ -84,7 +87,7 @@ pub(super) async fn demand(bar: Bar, world: &World, tally: Tally, sent: &[Sent])
         taken: taken(&world.receiver.arrivals(), |arrival| arrival.id.clone()),
         filtered: ids(Fate::Filtered),
         unrouted: ids(Fate::Unrouted),
-        dead_lettered: dead_lettered(world).await,
+        dead_lettered: dead_lettered(world, mix, sent).await,
         // What a sender had to send again may have been written the first time as well.
         doubled_allowed: tally.doubled_allowed + repeats,
         left_at_crash: tally.left_at_crash,
@@ -114,10 +117,20 @@ async fn await_ends(world: &World, mix: Mix, accepted: &[&Sent]) {
     world.await_committed(DELIVER_GROUP, "out.app").await;
 }
 
-async fn dead_lettered(world: &World) -> HashSet<String> {
+/// A dead letter of an event that should have arrived is a loss by another name.
+async fn dead_lettered(world: &World, mix: Mix, sent: &[Sent]) -> HashSet<String> {
+    let fate = |sent: &Sent| (id(sent.number), mix.fate(sent.number));
+    let fates: HashMap<String, Fate> = sent.iter().map(fate).collect();
     let mut ids = HashSet::new();
-    for topic in ["dlq.transform.orders", "dlq.deliver.app"] {
-        ids.extend(world.topics.all(topic).await.iter().map(event_id));
+    for (topic, meant) in [
+        ("dlq.transform.orders", [Fate::Unmapped, Fate::Unmapped]),
+        ("dlq.deliver.app", [Fate::Refused, Fate::Replayed]),
+    ] {
+        for id in world.topics.all(topic).await.iter().map(event_id) {
+            let fate = fates.get(&id);
+            assert!(fate.is_some_and(|fate| meant.contains(fate)), "{id} is in {topic}: {fate:?}");
+            ids.insert(id);
+        }
     }
     ids
 }

@@ -5,6 +5,7 @@
 pub(crate) enum Rule {
     Imports,
     Wrapper,
+    Profile,
     Purpose,
     FileLength,
     FunctionLength,
@@ -37,6 +38,9 @@ impl Rule {
             Self::Wrapper => {
                 "one crate each knows the traps of a client library; a second one would fall into them"
             }
+            Self::Profile => {
+                "a crate that is not named is built slowly, and without its assertions"
+            }
             Self::Purpose => "a stranger reads from the top, and asks what the file is for",
             Self::FileLength => "what is longer than a few screens has two purposes",
             Self::FunctionLength => "a function that does not fit on a screen is not seen whole",
@@ -55,6 +59,7 @@ impl Rule {
                  the world to an -io crate (ARCHITECTURE.md)"
             }
             Self::Wrapper => "use the crate named, and add there what is missing",
+            Self::Profile => "add it to the list, like the others",
             Self::Purpose => {
                 "begin with `//! `: what the file is for, and what it deliberately does not do"
             }

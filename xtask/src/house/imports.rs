@@ -44,6 +44,12 @@ pub(crate) struct Package {
     needs: Vec<Need>,
 }
 
+impl Package {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Need {
     name: String,

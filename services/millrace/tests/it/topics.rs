@@ -200,7 +200,7 @@ async fn a_plan_says_what_it_does_to_order_and_refuses_a_retention_that_loses_re
             .replace("retry: { budget: 2s, base: 100ms }", "retry: { budget: 30d }")
     });
     let (_, text) = topics(&kafka, &["plan", "--catalog", as_text(folder.path())]);
-    for part in ["raw.orders: 3 to 6", "no longer in order", "retention.ms of 604800000 refused"] {
+    for part in ["raw.orders: 3 to 6", "no longer in order", "retention.ms of 691200000 refused"] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
 }

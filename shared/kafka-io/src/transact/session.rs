@@ -343,14 +343,12 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
         self.release(partitions)
     }
 
-    /// Aborts what is open for partitions that are another member's already. What made the group forget this member,
-    /// a coordinator's death as a rule, the producers may not have noticed: new ones have.
+    /// Aborts what is open for partitions that are another member's already.
     fn lose(&mut self, partitions: &[Partition]) -> Result<(), End> {
         self.break_all();
         self.take_back_all();
         self.settle(Instant::now() + self.work.group.drain_budget())?;
-        self.release(partitions)?;
-        Err(End::Again { why: "the group went on without it".to_owned(), pause: PAUSE_MIN })
+        self.release(partitions)
     }
 
     fn release(&mut self, partitions: &[Partition]) -> Result<(), End> {
