@@ -20,7 +20,7 @@ pub(super) enum End {
         why: String,
         pause: Duration,
     },
-    /// The same, but a call hangs that nobody waits for any more.
+    /// The same, but a call of librdkafka's hangs that nobody waits for any more.
     Hung {
         why: &'static str,
     },

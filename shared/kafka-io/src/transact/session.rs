@@ -140,7 +140,8 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
             self.note(done)?;
         }
         if self.crew.under_way() > 0 && self.work.standstill.gives_up(self.moved_at.elapsed()) {
-            return Err(End::Hung { why: "a transaction stands still" });
+            let why = "a transaction stands still".to_owned();
+            return Err(End::Again { why, pause: PAUSE_MIN });
         }
         self.look_for_hung()?;
         if self.broken { self.roll_back() } else { Ok(()) }
@@ -430,8 +431,8 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
                 self.crew.give_up(true);
             }
             if Instant::now() > patience + GRACE {
-                let why = "a transaction could neither be committed nor aborted";
-                return Err(End::Hung { why });
+                let why = "a transaction could neither be committed nor aborted".to_owned();
+                return Err(End::Again { why, pause: PAUSE_MIN });
             }
             if self.events.is_empty() {
                 match self.group.next(Duration::ZERO, Take::EventsOnly) {
