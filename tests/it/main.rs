@@ -6,6 +6,7 @@
 mod chaos;
 mod events;
 mod flow;
+mod numbered;
 mod outage;
 mod partitions;
 mod pausing;

@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use serde_json::json;
 use testkit::{
     Spawned,
     load::{self, Load},
     receiver::Arrival,
-    reconcile::{Promise, Run, reconcile, taken},
     wait,
 };
 
 use crate::{
     SOON,
-    events::{is_unwritten, orders, repeats},
+    events::{is_unwritten, orders},
+    numbered::{self, body, id},
     system::{DELIVER_GROUP, Service, Setup, System},
 };
 
@@ -59,32 +58,10 @@ async fn a_paused_destination_is_sent_nothing_until_resume_though_every_replica_
     destination(&system, &["resume", "app"]).await;
     system.world.receiver.await_taken(EVENTS as usize, SOON * 2).await;
     system.world.await_committed(DELIVER_GROUP, "out.app").await;
-    let promise = |sent: &load::Sent| Promise { id: id(sent.number), key: key(sent.number) };
-    let run = Run {
-        scenario: "pausing".to_owned(),
-        accepted: sent.iter().filter(|sent| sent.is_accepted()).map(promise).collect(),
-        taken: taken(&system.world.receiver.arrivals(), |arrival| arrival.id.clone()),
-        // A sender cut off or told 503 comes again; that repeat is the sender's.
-        doubled_allowed: repeats(&sent),
-        ..Run::default()
-    };
-    assert_eq!(run.accepted.len() as u64, EVENTS);
-    reconcile(&run).demand();
+    numbered::demand("pausing", &system.world, &sent, EVENTS);
 }
 
 async fn destination(system: &System, arguments: &[&str]) {
     let (succeeded, told) = system.world.command(&[&["destination"], arguments].concat()).await;
     assert!(succeeded, "{told}");
-}
-
-fn id(number: u64) -> String {
-    format!("e{number}")
-}
-
-fn key(number: u64) -> String {
-    format!("k{}", number % 64)
-}
-
-fn body(number: u64) -> serde_json::Value {
-    json!({ "key": key(number) })
 }

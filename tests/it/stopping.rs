@@ -8,16 +8,15 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
 use testkit::{
     load::{self, Load},
-    reconcile::{Promise, Run, reconcile, taken},
     wait,
 };
 
 use crate::{
     SOON,
-    events::{is_unwritten, orders, repeats},
+    events::{is_unwritten, orders},
+    numbered::{self, body, id},
     system::{DELIVER_GROUP, Service, Setup, System, TRANSFORM_GROUP},
 };
 
@@ -59,27 +58,5 @@ async fn a_service_told_to_stop_under_load_loses_and_doubles_nothing() {
     system.world.receiver.await_taken(EVENTS as usize, SOON * 2).await;
     system.world.await_committed(TRANSFORM_GROUP, "raw.orders").await;
     system.world.await_committed(DELIVER_GROUP, "out.app").await;
-    let promise = |sent: &load::Sent| Promise { id: id(sent.number), key: key(sent.number) };
-    let run = Run {
-        scenario: "stopping".to_owned(),
-        accepted: sent.iter().filter(|sent| sent.is_accepted()).map(promise).collect(),
-        taken: taken(&system.world.receiver.arrivals(), |arrival| arrival.id.clone()),
-        // A sender cut off or told 503 comes again; that repeat is the sender's.
-        doubled_allowed: repeats(&sent),
-        ..Run::default()
-    };
-    assert_eq!(run.accepted.len() as u64, EVENTS);
-    reconcile(&run).demand();
-}
-
-fn id(number: u64) -> String {
-    format!("e{number}")
-}
-
-fn key(number: u64) -> String {
-    format!("k{}", number % 64)
-}
-
-fn body(number: u64) -> serde_json::Value {
-    json!({ "key": key(number) })
+    numbered::demand("stopping", &system.world, &sent, EVENTS);
 }

@@ -15,21 +15,9 @@ use serde_json::Value;
 use testkit::Kafka;
 use wire::headers::{self, Failure};
 
-use crate::{code, millrace, text};
+use crate::on;
 
 const WITHIN: Duration = Duration::from_secs(30);
-
-/// What a command does on this cluster.
-fn on(kafka: &Kafka, arguments: &[&str]) -> (i32, String) {
-    let bootstrap = kafka.bootstrap();
-    let variables = [
-        ("MILLRACE_KAFKA__BOOTSTRAP_SERVERS", bootstrap.as_str()),
-        ("MILLRACE_TOPICS__REPLICATION", "1"),
-        ("MILLRACE_LOG__LEVEL", "error"),
-    ];
-    let output = millrace(arguments, &variables);
-    (code(&output), text(&output))
-}
 
 fn json(kafka: &Kafka, arguments: &[&str]) -> Value {
     let (code, text) = on(kafka, &[&["dlq"], arguments, &["--json"]].concat());

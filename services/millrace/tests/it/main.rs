@@ -17,11 +17,25 @@ use std::{
     time::{Duration, Instant},
 };
 
+use testkit::Kafka;
+
 const TELLS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Runs the executable to its end.
 pub(crate) fn millrace(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     command(arguments, variables).output().unwrap()
+}
+
+/// What a command does on this cluster.
+pub(crate) fn on(kafka: &Kafka, arguments: &[&str]) -> (i32, String) {
+    let bootstrap = kafka.bootstrap();
+    let variables = [
+        ("MILLRACE_KAFKA__BOOTSTRAP_SERVERS", bootstrap.as_str()),
+        ("MILLRACE_TOPICS__REPLICATION", "1"),
+        ("MILLRACE_LOG__LEVEL", "error"),
+    ];
+    let output = millrace(arguments, &variables);
+    (code(&output), text(&output))
 }
 
 fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {

@@ -1,0 +1,38 @@
+//! A load of numbered events over 64 keys that are all to arrive, and the judgement that each did, once and in order.
+
+use serde_json::{Value, json};
+use testkit::{
+    load::Sent,
+    reconcile::{Promise, Run, reconcile, taken},
+};
+
+use crate::{events::repeats, system::World};
+
+const KEYS: u64 = 64;
+
+pub(crate) fn id(number: u64) -> String {
+    format!("e{number}")
+}
+
+fn key(number: u64) -> String {
+    format!("k{}", number % KEYS)
+}
+
+pub(crate) fn body(number: u64) -> Value {
+    json!({ "key": key(number) })
+}
+
+/// Judges a run whose `events` have all been sent, and stops the test if a promise is broken.
+pub(crate) fn demand(scenario: &str, world: &World, sent: &[Sent], events: u64) {
+    let promise = |sent: &Sent| Promise { id: id(sent.number), key: key(sent.number) };
+    let run = Run {
+        scenario: scenario.to_owned(),
+        accepted: sent.iter().filter(|sent| sent.is_accepted()).map(promise).collect(),
+        taken: taken(&world.receiver.arrivals(), |arrival| arrival.id.clone()),
+        // A sender cut off or told 503 comes again; that repeat is the sender's.
+        doubled_allowed: repeats(sent),
+        ..Run::default()
+    };
+    assert_eq!(run.accepted.len() as u64, events);
+    reconcile(&run).demand();
+}
