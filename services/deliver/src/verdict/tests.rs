@@ -233,3 +233,5 @@ fn the_longer_of_what_an_answer_asks_for_delays_its_delivery() {
     assert_eq!(first(&both).next, Next::Again { at: NOW.plus(8 * SECOND) });
     assert_eq!(first(&answered(500, Some("7"))).next, Next::Again { at: NOW.plus(7 * SECOND) });
 }
+
+mod guide;

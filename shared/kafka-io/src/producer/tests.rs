@@ -1,6 +1,7 @@
 //! Acknowledged or refused, on the embedded broker; what needs a real one is in `tests/`.
 #![allow(clippy::unwrap_used)]
 use bytes::Bytes;
+use testkit::wait::until_some;
 
 use super::*;
 use crate::embedded::{Broker, Failure, Request};
@@ -63,7 +64,11 @@ async fn a_missing_topic_is_named() {
 async fn a_record_that_never_left_expires_as_not_written() {
     let broker = broker();
     let producer = producer(&broker, |options| options.ack_timeout = Duration::from_secs(1));
-    producer.send(record("t", b"connects")).await.unwrap();
+    // On a busy machine a connection takes longer than a record may wait.
+    until_some("it is connected", Duration::from_secs(30), || async {
+        producer.send(record("t", b"connects")).await.ok()
+    })
+    .await;
     broker.down().unwrap();
     let refused = producer.send(record("t", b"2")).await.unwrap_err();
     assert!(matches!(refused, ProduceError::Expired { .. }), "{refused}");
