@@ -41,6 +41,11 @@ pub(crate) async fn run(file: Option<&Path>, options: cli::Topics) -> Result<Exi
             // Asked before: a topic that was just made is not known to every broker yet.
             let returned = decide(&place, &leaving, folder).await?;
             let applied = apply(&admin, &steps).await?;
+            if !steps.is_empty() {
+                // Who goes on by what this command ended with finds the topics, whichever broker is asked.
+                let known = admin.await_known(&wanted).await;
+                known.map_err(|e| Failure::new("see all topics made", e, ""))?;
+            }
             place.welcome_back(&returned).await?;
             Ok(applied)
         }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
     AdminClient, AdminOptions as NativeOptions, AlterConfig, ConfigEntry, ConfigResource,
@@ -14,7 +14,7 @@ use rdkafka::admin::{
 };
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::metadata::MetadataTopic;
+use rdkafka::metadata::{Metadata, MetadataPartition, MetadataTopic};
 
 use super::{APPLY, Change, Existing, Problem, Spec, problems};
 use crate::config::Config;
@@ -26,6 +26,9 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Looking for the reason of a failure takes this long at most.
 const WHY_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether what was made is known.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How an [`Admin`] asks.
 #[derive(Clone, Debug)]
@@ -58,6 +61,11 @@ pub enum AdminError {
     /// The cluster refused a step.
     #[error("topic {topic}: could not {wanted}: {why}; then run `{APPLY}` again")]
     Apply { topic: String, wanted: String, why: String },
+    /// What was made is not known to all brokers in time.
+    #[error(
+        "made, and not yet known to every broker: {}; run `millrace topics verify` in a moment", .0.join(", ")
+    )]
+    Unknown(Vec<String>),
     /// Topics are not as they must be.
     #[error("{}", lines(.0))]
     Differ(Vec<Problem>),
@@ -118,6 +126,39 @@ impl Admin {
         })
     }
 
+    /// Waits until the brokers know these topics with all their partitions and leaders: one that the
+    /// controller has made just now is still missing for who asks another broker.
+    ///
+    /// Any broker may answer a question, so that as many answers in a row have to be right as there are.
+    ///
+    /// # Errors
+    /// [`AdminError::Unknown`] after the time limit of one question.
+    pub async fn await_known(&self, wanted: &[Spec]) -> Result<(), AdminError> {
+        let until = Instant::now() + self.options.timeout;
+        let mut right = 0;
+        loop {
+            let metadata = self.metadata().await?;
+            let led = metadata.topics().iter().filter(|topic| is_led(topic));
+            let found: BTreeMap<&str, i32> =
+                led.map(|topic| (topic.name(), shape(topic).partitions)).collect();
+            let brokers = metadata.brokers().len();
+            let known =
+                |spec: &&Spec| found.get(&*spec.name).is_some_and(|n| *n >= spec.partitions);
+            let unknown = wanted.iter().filter(|spec| !known(spec));
+            let unknown: Vec<String> = unknown.map(|spec| spec.name.clone()).collect();
+            right = if unknown.is_empty() { right + 1 } else { 0 };
+            if right >= brokers {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(AdminError::Unknown(unknown));
+            }
+            if right == 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    }
+
     /// Compares the topics with what is wanted.
     ///
     /// # Errors
@@ -130,6 +171,12 @@ impl Admin {
 
     /// Partition counts and replication of all topics. It asks for all of them: asking for one by name may create it.
     async fn shapes(&self) -> Result<BTreeMap<String, Existing>, AdminError> {
+        let metadata = self.metadata().await?;
+        let known = metadata.topics().iter().filter(|topic| topic.error().is_none());
+        Ok(known.map(|topic| (topic.name().to_owned(), shape(topic))).collect())
+    }
+
+    async fn metadata(&self) -> Result<Metadata, AdminError> {
         let (config, client, timeout) =
             (self.config.clone(), self.client.clone(), self.options.timeout);
         let ask = tokio::task::spawn_blocking(move || {
@@ -141,9 +188,7 @@ impl Admin {
             Ok(Err(broken)) => Err(broken.to_string()),
             Err(_) => Err(late(timeout)),
         };
-        let metadata = metadata.map_err(|why| AdminError::Ask { doing: "list the topics", why })?;
-        let known = metadata.topics().iter().filter(|topic| topic.error().is_none());
-        Ok(known.map(|topic| (topic.name().to_owned(), shape(topic))).collect())
+        metadata.map_err(|why| AdminError::Ask { doing: "list the topics", why })
     }
 
     async fn configs(
@@ -224,6 +269,12 @@ fn reason(config: &Config, within: Duration, why: &KafkaError) -> String {
         Ok(client) if client.fetch_metadata(None, within).is_err() => explain(&client, why),
         Ok(_) | Err(_) => why.to_string(),
     }
+}
+
+fn is_led(topic: &MetadataTopic) -> bool {
+    let led =
+        |partition: &MetadataPartition| partition.error().is_none() && partition.leader() >= 0;
+    topic.error().is_none() && topic.partitions().iter().all(led)
 }
 
 fn shape(topic: &MetadataTopic) -> Existing {
