@@ -4,7 +4,10 @@
 //! aborted records to every reader, fences nobody, and does not create topics by itself or by the admin calls.
 //! A partition costs about 5 MB: keep to one or two partitions a topic.
 
+mod native;
+
 use std::fmt;
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
@@ -20,13 +23,15 @@ pub struct BrokerError {
     why: KafkaError,
 }
 
-/// Requests that can be made to fail, for tests.
+/// Requests that can be made to fail or counted, for tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     Produce,
     Fetch,
     FindCoordinator,
     OffsetCommit,
+    /// Of every new transactional producer one.
+    InitProducerId,
     AddPartitionsToTransaction,
     EndTransaction,
     TransactionOffsetCommit,
@@ -43,8 +48,10 @@ pub enum Failure {
     ProducerFenced,
     /// The record is larger than the broker takes.
     RecordTooLarge,
-    /// The transaction is in a state that must be aborted.
+    /// The transactional producer is of no more use.
     InvalidTransactionState,
+    /// The group has moved on: the transaction must be aborted.
+    IllegalGeneration,
     /// The connection breaks.
     Disconnect,
 }
@@ -118,6 +125,49 @@ impl Broker {
         Ok(())
     }
 
+    /// Lets the next answers to a kind of request come `late`, one for each element, with its failure if it has one.
+    /// They go before those of [`fail_next`](Self::fail_next), and [`heal`](Self::heal) does not forget them.
+    pub fn delay_next(
+        &self,
+        request: Request,
+        late: Duration,
+        answers: &[Option<Failure>],
+    ) -> Result<(), BrokerError> {
+        const DOING: &str = "plan late answers of the embedded broker";
+        let cluster = self.native(DOING)?;
+        for answer in answers {
+            let error = answer.map_or(RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR, native_failure);
+            let planned = cluster.delay_next(native_request(request), error, late);
+            if planned != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                let why = KafkaError::MockCluster(planned.into());
+                return Err(BrokerError { doing: DOING, why });
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts requests from now on; each is remembered, so for tests only.
+    pub fn count_requests(&self) -> Result<(), BrokerError> {
+        self.native("count the embedded broker's requests")?.watch();
+        Ok(())
+    }
+
+    /// Returns how many requests of a kind came since [`count_requests`](Self::count_requests).
+    pub fn requests(&self, request: Request) -> Result<usize, BrokerError> {
+        let cluster = self.native("count the embedded broker's requests")?;
+        Ok(cluster.seen(native_request(request)))
+    }
+
+    /// Lets an empty group wait `delay` for further members before the first reads, instead of 3 s.
+    pub fn form_groups_within(&self, delay: Duration) -> Result<(), BrokerError> {
+        self.native("hurry the embedded broker's groups")?.form_groups_within(delay);
+        Ok(())
+    }
+
+    fn native(&self, doing: &'static str) -> Result<native::Cluster<'_>, BrokerError> {
+        native::Cluster::of(&self.host).ok_or(BrokerError { doing, why: KafkaError::Canceled })
+    }
+
     fn cluster(
         &self,
         doing: &'static str,
@@ -136,6 +186,7 @@ fn native_request(request: Request) -> RDKafkaApiKey {
         Request::Fetch => RDKafkaApiKey::Fetch,
         Request::FindCoordinator => RDKafkaApiKey::FindCoordinator,
         Request::OffsetCommit => RDKafkaApiKey::OffsetCommit,
+        Request::InitProducerId => RDKafkaApiKey::InitProducerId,
         Request::AddPartitionsToTransaction => RDKafkaApiKey::AddPartitionsToTxn,
         Request::EndTransaction => RDKafkaApiKey::EndTxn,
         Request::TransactionOffsetCommit => RDKafkaApiKey::TxnOffsetCommit,
@@ -151,6 +202,7 @@ fn native_failure(failure: Failure) -> RDKafkaRespErr {
         Failure::ProducerFenced => RDKafkaRespErr::RD_KAFKA_RESP_ERR_PRODUCER_FENCED,
         Failure::RecordTooLarge => RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
         Failure::InvalidTransactionState => RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE,
+        Failure::IllegalGeneration => RDKafkaRespErr::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION,
         Failure::Disconnect => RDKafkaRespErr::RD_KAFKA_RESP_ERR__TRANSPORT,
     }
 }

@@ -6,6 +6,7 @@
 //! last commit. None is passed over.
 
 mod acks;
+mod cadence;
 mod driver;
 mod lane;
 mod session;

@@ -9,6 +9,7 @@
 mod batch;
 mod crew;
 mod end;
+mod left;
 mod pace;
 mod session;
 mod slot;
@@ -35,8 +36,14 @@ use crate::transactional_producer::TransactionError;
 pub use batch::{AfterCommit, Batch, TooLarge};
 use crew::Crew;
 use end::End;
+use left::{Bearing, Left};
 use session::Session;
 use standstill::Standstill;
+
+/// How long slots are waited for that have no transaction open.
+const DISMISS_WITHIN: Duration = Duration::from_secs(1);
+/// How often what is waited for between two sessions is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What makes results of records.
 ///
@@ -151,6 +158,11 @@ pub enum EngineError {
     Consumer { why: String },
     #[error("could not end all transactions in time; a restart with the same ids ends them")]
     Deadline,
+    /// Offsets were sent again and again without an answer.
+    #[error(
+        "{threads} transactional producers hang in calls that the kafka client does not end; restart the process to be rid of them, and check the group's coordinator"
+    )]
+    LeftBehind { threads: usize },
 }
 
 /// A running engine. Dropping it asks it to stop and does not wait.
@@ -187,6 +199,7 @@ pub fn transact(
         stop: stop.clone(),
         wake,
         standstill: Standstill::new(),
+        left: Left::default(),
     };
     thread::Builder::new()
         .name("transact".to_owned())
@@ -295,6 +308,7 @@ struct Life {
     /// Wakes the reading thread.
     wake: Arc<Wake>,
     standstill: Standstill,
+    left: Left,
 }
 
 impl Life {
@@ -313,6 +327,7 @@ impl Life {
                 End::Hung { why } => self.pause(why, Duration::ZERO),
             }
             processor.forget();
+            self.bear_left()?;
             if self.stop.asked() {
                 return Ok(());
             }
@@ -320,9 +335,24 @@ impl Life {
         }
     }
 
-    fn pause(&self, why: &str, pause: Duration) {
+    /// Returns when few enough threads of earlier sessions hang, or a stop is asked for.
+    fn bear_left(&mut self) -> Result<(), EngineError> {
+        let begun = Instant::now();
+        while !self.stop.asked() {
+            let threads = self.left.hanging();
+            match left::bearing(threads, begun.elapsed()) {
+                Bearing::GoOn => break,
+                Bearing::Wait => self.stop.pause(LOOK_EVERY),
+                Bearing::TooMany => return Err(EngineError::LeftBehind { threads }),
+            }
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, why: &str, pause: Duration) {
         tracing::error!(
             why,
+            left_behind = self.left.hanging(),
             prefix = self.options.transactional_prefix,
             ordinal = self.options.ordinal,
             "transactional engine starts anew"
@@ -335,11 +365,11 @@ impl Life {
         match crew.ready(|| !self.stop.asked()) {
             Ok(true) => {}
             Ok(false) => {
-                crew.dismiss(self.stop.deadline());
+                self.left.add(crew.dismiss(self.stop.deadline()));
                 return End::Stopped;
             }
             Err(end) => {
-                crew.dismiss(Instant::now() + Duration::from_secs(1));
+                self.left.add(crew.dismiss(Instant::now() + DISMISS_WITHIN));
                 return end::slot_end(end);
             }
         }
@@ -356,11 +386,12 @@ impl Life {
                     metrics: &self.metrics,
                     stop: &self.stop,
                     standstill: &mut self.standstill,
+                    left: &mut self.left,
                 };
                 Session::new(group, crew, &mut work).run()
             }
             Err(why) => {
-                crew.dismiss(Instant::now() + Duration::from_secs(1));
+                self.left.add(crew.dismiss(Instant::now() + DISMISS_WITHIN));
                 End::Dead(EngineError::Open { why: why.to_string() })
             }
         }
@@ -375,6 +406,7 @@ struct Work<'a, P> {
     metrics: &'a Metrics,
     stop: &'a Stop,
     standstill: &'a mut Standstill,
+    left: &'a mut Left,
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -198,21 +198,23 @@ impl TransactionalProducer {
         offsets: impl IntoIterator<Item = NextOffset<'a>>,
         consumer: &impl Consumer<C>,
     ) -> Result<(), TransactionError> {
-        self.send_offsets_noting(offsets, consumer, &Mutex::new(None))
+        self.send_offsets_noting(offsets, consumer, &Mutex::new(None), || true)
     }
 
-    /// As [`send_offsets`](Self::send_offsets), and keeps in `since` when the call under way began.
+    /// As [`send_offsets`](Self::send_offsets), keeps in `since` when the call under way began, and makes it again
+    /// only as long as `go_on` says so.
     pub(crate) fn send_offsets_noting<'a, C: ConsumerContext>(
         &self,
         offsets: impl IntoIterator<Item = NextOffset<'a>>,
         consumer: &impl Consumer<C>,
         since: &Mutex<Option<Instant>>,
+        go_on: impl Fn() -> bool,
     ) -> Result<(), TransactionError> {
         let offsets = offset_list(offsets)?;
         let Some(group) = consumer.group_metadata() else {
             return Err(no_group());
         };
-        let sent = self.send_offsets_as(&offsets, &group, since);
+        let sent = self.send_offsets_as(&offsets, &group, since, go_on);
         *since.lock() = None;
         sent
     }
@@ -236,6 +238,7 @@ impl TransactionalProducer {
         offsets: &TopicPartitionList,
         group: &ConsumerGroupMetadata,
         since: &Mutex<Option<Instant>>,
+        go_on: impl Fn() -> bool,
     ) -> Result<(), TransactionError> {
         const DOING: &str = "send the offsets to the transaction";
         // A retriable failure is tried again within the time librdkafka itself needs to find a new coordinator.
@@ -244,7 +247,7 @@ impl TransactionalProducer {
             *since.lock() = Some(Instant::now());
             self.producer.send_offsets_to_transaction(offsets, group, OFFSETS_SLICE)
         };
-        self.insist(DOING, || Instant::now() < deadline, send)
+        self.insist(DOING, || Instant::now() < deadline && go_on(), send)
     }
 
     fn insist(

@@ -20,8 +20,15 @@ fn heads() -> impl Strategy<Value = Head> {
     prop_oneof![usual, any].prop_map(|(at, made, stood)| head(at, made, stood))
 }
 
-/// Written by the first version; never to be changed.
-const GOLDEN: &str = "AQZXv+cAAgACkTAAABmraX6AAaLkAAXcMtrAAA";
+/// Written by the first version, at [`GOLDEN_AT`]; never to be changed.
+const GOLDEN: &str = include_str!("../../golden/offset-map.1.txt");
+/// The same without retrying records, at 7.
+const GOLDEN_RUNS: &str = include_str!("../../golden/offset-map.1.runs.txt");
+/// The first with one bit changed since.
+const GOLDEN_DAMAGED: &str = include_str!("../../golden/offset-map.1.damaged.txt");
+/// The first as a version would write it that is not there yet, its checksum right.
+const GOLDEN_UNKNOWN: &str = include_str!("../../golden/offset-map.255.txt");
+const GOLDEN_AT: i64 = 1000;
 
 /// Maps as deliveries make them: offsets from the commit point, some completed, some retrying.
 fn maps(span: i64, changes: usize) -> impl Strategy<Value = OffsetMap> {
@@ -101,14 +108,27 @@ fn metadata_that_is_no_map_is_told_by_its_kind() {
 }
 
 #[test]
-fn version_1_is_read_for_ever() {
-    let mut map = OffsetMap::new(1000);
+fn version_1_is_written_and_read_for_ever() {
+    let mut map = OffsetMap::new(GOLDEN_AT);
     map.complete(1001..1005);
     map.complete(1007..1010);
     map.retrying(1000, head(1_764_000_000_000, 3, 1_500));
     map.retrying(1006, head(1_764_000_007_000, 1, 0));
-    assert_eq!(OffsetMap::decode(1000, GOLDEN), Ok(map.clone()));
-    assert_eq!(map.encode().text, GOLDEN);
+    let mut runs = OffsetMap::new(7);
+    runs.complete(9..12);
+    for (golden, map) in [(GOLDEN, map), (GOLDEN_RUNS, runs)] {
+        assert_eq!(map.encode().text, golden);
+        assert_eq!(OffsetMap::decode(map.commit_point(), golden), Ok(map), "{golden}");
+    }
+}
+
+#[test]
+fn a_golden_map_that_is_damaged_or_of_an_unknown_version_is_told_by_its_kind() {
+    let of = |golden| OffsetMap::decode(GOLDEN_AT, golden).unwrap_err();
+    assert_eq!(of(GOLDEN_DAMAGED), DecodeError::Damaged);
+    assert_eq!(of(GOLDEN_UNKNOWN), DecodeError::UnknownVersion(255));
+    // No other commit's metadata either: it says of which one it is.
+    assert_eq!(OffsetMap::decode(GOLDEN_AT + 1, GOLDEN), Err(DecodeError::Damaged));
 }
 
 #[test]

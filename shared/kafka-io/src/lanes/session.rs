@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::Lane;
+use super::cadence::Cadence;
 use super::driver::Driver;
 use super::lane::{Feed, Taken, lane};
+use super::{Lane, LaneOptions};
 use crate::consumer::{Event, Group, GroupError, Partition};
 use crate::tracker::Delivered;
 
@@ -43,7 +44,7 @@ pub(super) struct Session<'a> {
     /// Rebalances that came while partitions were being let go.
     events: VecDeque<Event>,
     /// When the positions changed since the last commit are to be committed.
-    commit_at: Option<Instant>,
+    cadence: Cadence,
     window_bytes: usize,
 }
 
@@ -51,6 +52,7 @@ impl<'a> Session<'a> {
     pub(super) fn new(group: Group, driver: &'a mut Driver) -> Self {
         let window_bytes = group.lane_bytes();
         driver.shared.begin_anew();
+        let LaneOptions { commit_every, commit_completions, .. } = driver.options;
         Self {
             group,
             driver,
@@ -58,7 +60,7 @@ impl<'a> Session<'a> {
             unclaimed: VecDeque::new(),
             leaving: None,
             events: VecDeque::new(),
-            commit_at: None,
+            cadence: Cadence::new(commit_every, commit_completions),
             window_bytes,
         }
     }
@@ -236,7 +238,7 @@ impl<'a> Session<'a> {
         for commit in ended {
             if let Some(why) = &commit.failure {
                 tracing::warn!(why, "offsets not committed, trying again");
-                self.commit_at = Some(Instant::now() + COMMIT_AGAIN);
+                self.cadence.again(Instant::now() + COMMIT_AGAIN);
             }
             for position in &commit.positions {
                 self.driver.shared.tracker.lock().committed(position);
@@ -245,20 +247,14 @@ impl<'a> Session<'a> {
     }
 
     fn commit_when_due(&mut self) {
-        let now = Instant::now();
-        let changes = self.driver.shared.changes();
-        if changes > 0 && self.commit_at.is_none() {
-            self.commit_at = Some(now + self.driver.options.commit_every);
-        }
-        let due = self.commit_at.is_some_and(|at| now >= at)
-            || changes >= self.driver.options.commit_completions;
+        let due = self.cadence.is_due(self.driver.shared.changes(), Instant::now());
         if due && self.group.commits_open() == 0 {
             self.commit();
         }
     }
 
     fn commit(&mut self) {
-        self.commit_at = None;
+        self.cadence.begun();
         self.driver.shared.commit_begins();
         let positions = self.driver.shared.tracker.lock().uncommitted();
         if positions.is_empty() {
@@ -270,7 +266,7 @@ impl<'a> Session<'a> {
         if let Err(why) = self.group.commit(positions) {
             self.driver.shared.commit_ended(false);
             tracing::warn!(%why, "offsets not committed, trying again");
-            self.commit_at = Some(Instant::now() + COMMIT_AGAIN);
+            self.cadence.again(Instant::now() + COMMIT_AGAIN);
         }
     }
 
@@ -297,7 +293,7 @@ impl<'a> Session<'a> {
     /// Time until something is due.
     fn patience(&self) -> Duration {
         let now = Instant::now();
-        let commit = self.commit_at.filter(|_| self.group.commits_open() == 0);
+        let commit = self.cadence.at().filter(|_| self.group.commits_open() == 0);
         let dues = [commit, self.leaving.as_ref().map(|leaving| leaving.deadline)];
         let next = dues.into_iter().flatten().min();
         next.map_or(IDLE, |next| next.saturating_duration_since(now).min(IDLE))

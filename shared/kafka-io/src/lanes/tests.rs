@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use domain::{offset_map::Head, time::UnixMillis};
-use tokio::time::timeout;
+use futures::future::join_all;
+use testkit::wait::until;
+use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::embedded::{Broker, Failure, Request};
@@ -32,22 +34,80 @@ impl World {
 
     async fn write(&self, topic: &str, numbers: std::ops::Range<u32>) {
         for number in numbers {
-            let record = Outgoing {
-                topic: topic.into(),
-                partition: Some(0),
-                key: None,
-                value: Some(Bytes::from(number.to_string())),
-                headers: Vec::new(),
-                timestamp_ms: None,
-            };
-            self.producer.send(record).await.unwrap();
+            self.producer.send(outgoing(topic, number)).await.unwrap();
         }
+    }
+
+    /// Has `count` records of `a` taken and the start of reading committed; counts commits from that one on.
+    async fn taken(count: u32, options: LaneOptions) -> Reading {
+        let world = Self::new(&["a"]);
+        let sent = (0..count).map(|number| world.producer.send(outgoing("a", number)));
+        assert!(join_all(sent).await.iter().all(Result::is_ok));
+        world.broker.count_requests().unwrap();
+        let (consumer, mut lanes) = world.read(&["a"], options);
+        let mut lane = by_topic(&mut lanes, 1).await.remove("a").unwrap();
+        let mut offsets = Vec::new();
+        for _ in 0..count {
+            offsets.push(take(&mut lane).await.offset);
+        }
+        let reading = Reading { world, consumer, lane, offsets };
+        until("the start is committed", PATIENCE, || reading.requests() == 1).await;
+        reading
     }
 
     fn read(&self, topics: &[&str], options: LaneOptions) -> (Consumer, mpsc::Receiver<Lane>) {
         let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
         lanes(&self.config, GroupOptions::new("g", topics), options, &Metrics::default()).unwrap()
     }
+}
+
+/// A partition of which everything was taken and nothing is completed.
+struct Reading {
+    world: World,
+    consumer: Consumer,
+    lane: Lane,
+    offsets: Vec<i64>,
+}
+
+impl Reading {
+    fn requests(&self) -> usize {
+        self.world.broker.requests(Request::OffsetCommit).unwrap()
+    }
+
+    /// Commits after that of the start.
+    fn commits(&self) -> usize {
+        self.requests() - 1
+    }
+
+    fn complete(&self, offsets: &[i64]) {
+        let acks = self.consumer.acks();
+        offsets.iter().for_each(|offset| acks.complete(&self.lane.partition, *offset));
+    }
+
+    /// Stops, with the last commit; returns how many there were.
+    async fn stop(self) -> usize {
+        let Self { world, consumer, lane, .. } = self;
+        drop(lane);
+        consumer.stop(PATIENCE).await.unwrap();
+        world.broker.requests(Request::OffsetCommit).unwrap() - 1
+    }
+}
+
+fn outgoing(topic: &str, number: u32) -> Outgoing {
+    Outgoing {
+        topic: topic.into(),
+        partition: Some(0),
+        key: None,
+        value: Some(Bytes::from(number.to_string())),
+        headers: Vec::new(),
+        timestamp_ms: None,
+    }
+}
+
+/// How many commits fit into this time at most, one of them at the end.
+fn by_time(elapsed: Duration) -> usize {
+    let every = LaneOptions::default().commit_every;
+    usize::try_from(elapsed.as_millis() / every.as_millis()).unwrap() + 1
 }
 
 async fn by_topic(lanes: &mut mpsc::Receiver<Lane>, count: usize) -> BTreeMap<String, Lane> {
@@ -244,4 +304,58 @@ async fn there_is_no_room_while_too_much_would_be_repeated() {
     drop((lane, unfinished));
     consumer.stop(PATIENCE).await.unwrap();
     assert!(acks.has_room());
+}
+
+#[tokio::test]
+async fn a_single_completion_is_committed_by_itself_and_once() {
+    let reading = World::taken(20, LaneOptions::default()).await;
+    for (before, offset) in reading.offsets.iter().enumerate() {
+        reading.complete(&[*offset]);
+        until("it is committed", PATIENCE, || reading.commits() == before + 1).await;
+    }
+    assert_eq!(reading.stop().await, 20, "nothing is left for the stop");
+}
+
+#[tokio::test]
+async fn a_trickle_of_completions_is_committed_by_time() {
+    let reading = World::taken(100, LaneOptions::default()).await;
+    let begun = Instant::now();
+    for offset in &reading.offsets {
+        reading.complete(&[*offset]);
+        sleep(Duration::from_millis(5)).await;
+    }
+    let (trickled, at_once) = (begun.elapsed(), reading.commits());
+    let commits = reading.stop().await;
+    assert!(commits <= by_time(begun.elapsed()), "{commits} in {:?}", begun.elapsed());
+    assert!(at_once >= by_time(trickled) / 10, "only {at_once} in {trickled:?}");
+}
+
+#[tokio::test]
+async fn a_flood_of_completions_is_committed_by_number_and_time() {
+    const RECORDS: usize = 2_500;
+    let options = LaneOptions { window_records: RECORDS, ..LaneOptions::default() };
+    let by_number = RECORDS / options.commit_completions;
+    let reading = World::taken(RECORDS as u32, options).await;
+    let begun = Instant::now();
+    for offsets in reading.offsets.chunks(25) {
+        reading.complete(offsets);
+        sleep(Duration::from_millis(1)).await;
+    }
+    let commits = reading.stop().await;
+    let bound = by_number + by_time(begun.elapsed());
+    assert!((2..=bound).contains(&commits), "{commits}, at most {bound}");
+}
+
+#[tokio::test]
+async fn so_many_completions_are_committed_though_it_is_not_time() {
+    let hour = Duration::from_secs(3600);
+    let options = LaneOptions { commit_every: hour, ..LaneOptions::default() };
+    let reading = World::taken(501, options).await;
+    reading.complete(&reading.offsets[..499]);
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(reading.commits(), 0, "one is missing");
+    reading.complete(&reading.offsets[499..500]);
+    until("they are committed", PATIENCE, || reading.commits() == 1).await;
+    reading.complete(&reading.offsets[500..]);
+    assert_eq!(reading.stop().await, 2, "the last one by the stop");
 }

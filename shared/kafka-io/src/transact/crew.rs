@@ -59,7 +59,9 @@ impl Crew {
         let (sender, reports) = channel();
         let slots = (0..options.slots.max(1))
             .map(|slot| start(slot, config, options, &shared, &sender))
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<Vec<_>, _>>()
+            // Those that were started would go on asking for their ids.
+            .inspect_err(|_| shared.dismiss())?;
         let free = (0..slots.len()).collect();
         Ok(Self { slots, free, reports, shared, next: 0, under_way: 0 })
     }
@@ -127,8 +129,7 @@ impl Crew {
 
     /// Says whether a call that sends offsets does not end though its time is over.
     pub(super) fn hangs(&self) -> bool {
-        let since = *self.shared.sending_offsets.lock();
-        since.is_some_and(|since| since.elapsed() > OFFSETS_MAX)
+        is_overdue(*self.shared.sending_offsets.lock(), Instant::now())
     }
 
     /// Has every batch under way that is not yet committing rolled back.
@@ -148,24 +149,24 @@ impl Crew {
         self.next = 0;
     }
 
-    /// Ends all threads; false when one has not ended by the deadline and is left behind.
-    pub(super) fn dismiss(self, deadline: Instant) -> bool {
-        self.shared.dismissed.store(true, Ordering::Relaxed);
-        self.give_up(true);
-        self.break_all();
-        let threads: Vec<_> = self.slots.into_iter().map(|slot| slot.thread).collect();
-        for thread in threads {
-            while !thread.is_finished() {
-                if Instant::now() >= deadline {
-                    return false;
-                }
-                thread::park_timeout(LOOK_EVERY);
-            }
+    /// Ends all threads, and returns those that have not ended by the deadline: they are left behind.
+    pub(super) fn dismiss(self, deadline: Instant) -> Vec<JoinHandle<()>> {
+        self.shared.dismiss();
+        let mut threads: Vec<_> = self.slots.into_iter().map(|slot| slot.thread).collect();
+        loop {
             // A panic was caught inside and reported.
-            let _ = thread.join();
+            threads.retain(|thread| !thread.is_finished());
+            if threads.is_empty() || Instant::now() >= deadline {
+                return threads;
+            }
+            thread::park_timeout(LOOK_EVERY);
         }
-        true
     }
+}
+
+/// Says whether a call that sends offsets, under way since then, should have ended by now.
+fn is_overdue(since: Option<Instant>, now: Instant) -> bool {
+    since.is_some_and(|since| now.saturating_duration_since(since) > OFFSETS_MAX)
 }
 
 fn start(
@@ -207,3 +208,6 @@ fn producer_options(slot: usize, options: &TransactOptions) -> TransactionalOpti
 fn gone() -> SlotEnd {
     SlotEnd::Panicked("all slots have ended".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long a batch that is rolled back may take to end; then its calls are given up.
 const ROLL_BACK_MAX: Duration = Duration::from_secs(20);
 /// What calls under way may still take after they were given up.
-const GRACE: Duration = Duration::from_secs(6);
+pub(super) const GRACE: Duration = Duration::from_secs(6);
 /// The same where one has hung for long: the others only have to roll back, and it is fenced by its successor.
 const GRACE_HUNG: Duration = Duration::from_millis(500);
 /// Time that leaving the group has in any case.
@@ -123,10 +123,12 @@ impl<'a, 'b, P: Processor> Session<'a, 'b, P> {
             End::Again { .. } | End::Dead(_) => now + GRACE,
             End::Hung { .. } => now + GRACE_HUNG,
         };
-        let dismissed = self.crew.dismiss(limit);
+        let left = self.crew.dismiss(limit);
+        let dismissed = left.is_empty();
+        self.work.left.add(left);
         // A member that does not leave holds everybody's rebalance up, so there is always time for this.
-        let left = limit.saturating_duration_since(Instant::now()).max(CLOSE_MIN);
-        match (end, self.group.close(left)) {
+        let time = limit.saturating_duration_since(Instant::now()).max(CLOSE_MIN);
+        match (end, self.group.close(time)) {
             (End::Stopped, _) if !dismissed => End::Dead(EngineError::Deadline),
             (End::Stopped, Err(why)) => End::Dead(EngineError::Consumer { why: why.to_string() }),
             (end, _) => end,

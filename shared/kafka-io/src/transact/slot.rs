@@ -44,6 +44,15 @@ pub(super) struct Shared {
     pub(super) embedded: bool,
 }
 
+impl Shared {
+    /// Ends whatever can be ended: nobody waits for the slots any more.
+    pub(super) fn dismiss(&self) {
+        self.dismissed.store(true, Ordering::Relaxed);
+        self.given_up.store(true, Ordering::Relaxed);
+        self.turns.break_all();
+    }
+}
+
 /// A batch to be carried out. The consumer goes back with it, so that the reading thread drops it last.
 pub(super) struct Job {
     pub(super) number: u64,
@@ -174,7 +183,8 @@ impl Worker {
         shared.turns.wait(Stage::Offsets, number)?;
         tracing::trace!(self.slot, number, "written");
         let offsets = next_offsets(batch);
-        self.producer.send_offsets_noting(offsets, consumer, &shared.sending_offsets)?;
+        let go_on = || !shared.given_up.load(Ordering::Relaxed);
+        self.producer.send_offsets_noting(offsets, consumer, &shared.sending_offsets, go_on)?;
         (shared.hook)("transact.after_send_offsets");
         shared.turns.passed(Stage::Offsets, number);
 

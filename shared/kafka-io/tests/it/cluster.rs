@@ -9,6 +9,7 @@ use kafka_io::{Config, Record};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions as NativeOptions};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use testkit::Kafka;
@@ -92,6 +93,17 @@ impl Cluster {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(before)).unwrap();
         client.delete_records(&list, &NativeOptions::new()).await.unwrap();
+    }
+
+    /// Commits an offset of partition 0 for a group without members, as an earlier process has.
+    pub(crate) async fn commit(&self, group: &str, topic: &str, next: i64, metadata: &str) {
+        let consumer: BaseConsumer = self.native().set("group.id", group).create().unwrap();
+        let mut list = TopicPartitionList::new();
+        let mut element = list.add_partition(topic, 0);
+        element.set_offset(Offset::Offset(next)).unwrap();
+        element.set_metadata(metadata);
+        let taken = || consumer.commit(&list, CommitMode::Sync).is_ok();
+        testkit::wait::until("the commit is taken", PATIENCE, taken).await;
     }
 
     fn native(&self) -> ClientConfig {

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod copying;
+mod embedded;
 mod lanes;
+mod maps;
 mod reader;
 mod secured;
 mod topics;
