@@ -1,6 +1,9 @@
 //! Senders: one source of each scheme, signing as its provider signs.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    collections::HashMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request};
@@ -89,7 +92,17 @@ pub(crate) fn is_unwritten(reply: &Reply) -> bool {
 /// How many events may be in the log once more than they were accepted: sent again by their sender,
 /// who was cut off or told that nobody knows.
 pub(crate) fn repeats(sent: &[Sent]) -> u64 {
-    sent.iter().map(|sent| u64::from(sent.unknown_tries + sent.failed_tries)).sum()
+    sent.iter().map(tries_too_many).sum()
+}
+
+/// The same by the event's id, without those sent once.
+pub(crate) fn resent(sent: &[Sent], id: impl Fn(u64) -> String) -> HashMap<String, u64> {
+    let again = sent.iter().filter(|sent| tries_too_many(sent) > 0);
+    again.map(|sent| (id(sent.number), tries_too_many(sent))).collect()
+}
+
+fn tries_too_many(sent: &Sent) -> u64 {
+    u64::from(sent.unknown_tries + sent.failed_tries)
 }
 
 fn now_unix() -> i64 {

@@ -27,7 +27,9 @@ const ASKED: [(&str, usize); 5] =
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_request_becomes_what_it_asks_for_and_betrays_no_secret() {
     let sink = OtlpSink::start().await;
-    let setup = Setup { otlp: Some(sink.url()), ..Setup::default() };
+    // What becomes of a single event is told at this level.
+    let log_level = "info,transform=debug";
+    let setup = Setup { log_level, otlp: Some(sink.url()), ..Setup::default() };
     let system = System::start(&setup).await;
     system
         .world
@@ -40,6 +42,7 @@ async fn a_signed_request_becomes_what_it_asks_for_and_betrays_no_secret() {
         answers += &send_each(&system, &source).await;
     }
     delivered_once_and_signed(&system).await;
+    what_no_route_wants_is_counted_and_told(&system).await;
     dead_letters_say_why(&system).await;
     what_cannot_be_decoded_is_a_dead_letter(&system).await;
     one_trace_through_all_hops(&sink).await;
@@ -100,6 +103,38 @@ async fn delivered_once_and_signed(system: &System) {
         assert_eq!(header("webhook-signature"), signature, "{:?}", header(EVENT));
         assert_eq!(header("authorization"), format!("Bearer {BEARER}"));
     }
+}
+
+/// Each once: in transform's log by its id, and in its counter.
+async fn what_no_route_wants_is_counted_and_told(system: &System) {
+    let mut wanted = sources().map(|source| id(&source, "nothing", 0));
+    wanted.sort_unstable();
+    let told = wait::until_some("the unrouted events in transform's log", SOON, || async {
+        let told = unrouted_ids(&system.logs());
+        (told.len() >= wanted.len()).then_some(told)
+    })
+    .await;
+    assert_eq!(told, wanted);
+    let text = metrics(system, Service::Transform).await;
+    let counted: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("millrace_transform_events_total{"))
+        .filter(|line| line.contains(r#"outcome="unrouted""#))
+        .collect();
+    let [one] = counted[..] else { panic!("one series counts them: {counted:?}") };
+    assert_eq!(one.rsplit(' ').next(), Some(wanted.len().to_string().as_str()), "{one}");
+}
+
+/// The ids of the events that transform says no route wanted, sorted.
+fn unrouted_ids(logs: &str) -> Vec<String> {
+    let lines = logs.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let told = lines.filter(|line| {
+        line["message"] == "event unrouted" && line["service.name"] == "millrace-transform"
+    });
+    let mut ids: Vec<String> =
+        told.filter_map(|line| Some(line["event_id"].as_str()?.to_owned())).collect();
+    ids.sort_unstable();
+    ids
 }
 
 async fn dead_letters_say_why(system: &System) {

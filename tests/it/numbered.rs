@@ -6,7 +6,7 @@ use testkit::{
     reconcile::{Promise, Run, reconcile, taken},
 };
 
-use crate::{events::repeats, system::World};
+use crate::{events::resent, system::World};
 
 const KEYS: u64 = 64;
 
@@ -24,13 +24,17 @@ pub(crate) fn body(number: u64) -> Value {
 
 /// Judges a run whose `events` have all been sent, and stops the test if a promise is broken.
 pub(crate) fn demand(scenario: &str, world: &World, sent: &[Sent], events: u64) {
-    let promise = |sent: &Sent| Promise { id: id(sent.number), key: key(sent.number) };
+    let promise = |sent: &Sent| Promise {
+        id: id(sent.number),
+        key: key(sent.number),
+        accepted_ms: world.receiver.millis(sent.ended),
+    };
     let run = Run {
         scenario: scenario.to_owned(),
         accepted: sent.iter().filter(|sent| sent.is_accepted()).map(promise).collect(),
         taken: taken(&world.receiver.arrivals(), |arrival| arrival.id.clone()),
         // A sender cut off or told 503 comes again; that repeat is the sender's.
-        doubled_allowed: repeats(sent),
+        resent: resent(sent, id),
         ..Run::default()
     };
     assert_eq!(run.accepted.len() as u64, events);

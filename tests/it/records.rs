@@ -1,6 +1,7 @@
 //! What Kafka holds, read from outside: whole topics, and what a group has not committed yet.
 
 use std::{
+    collections::BTreeMap,
     ops::ControlFlow,
     time::{Duration, Instant},
 };
@@ -44,6 +45,19 @@ impl Topics {
     /// The same, with those of aborted transactions.
     pub(crate) async fn all_and_aborted(&self, topic: &str) -> Vec<Record> {
         self.read(topic, Isolation::Uncommitted).await
+    }
+
+    /// What a group has committed, by topic and partition.
+    pub(crate) async fn committed_by(
+        &self,
+        group: &str,
+        topic: &str,
+    ) -> BTreeMap<(String, i32), OffsetMap> {
+        let (group, topic) = (group.to_owned(), topic.to_owned());
+        self.ask(Isolation::Committed, move |reader| {
+            reader.committed(&group, &partitions(reader, &topic)?)
+        })
+        .await
     }
 
     /// What a group would read again, or for the first time, if it started now.

@@ -77,6 +77,8 @@ pub(crate) struct Setup {
     pub(crate) retry: Value,
     /// The destination's `breaker`.
     pub(crate) breaker: Value,
+    /// What the services log.
+    pub(crate) log_level: &'static str,
     /// Where spans go.
     pub(crate) otlp: Option<String>,
     pub(crate) keep_content: bool,
@@ -87,6 +89,7 @@ impl Default for Setup {
         Self {
             retry: json!({ "budget": "60s", "base": "50ms" }),
             breaker: json!({}),
+            log_level: "info",
             otlp: None,
             keep_content: true,
         }
@@ -178,6 +181,7 @@ replication = 3
 [catalog]
 folder = "{}"
 [log]
+level = "{}"
 format = "json"
 [telemetry]
 otlp_endpoint = "{otlp}"
@@ -192,6 +196,7 @@ resume_after = "5s"
             self.kafka.bootstrap(),
             self.registry.url(),
             self.site.path().join("catalog").display(),
+            self.setup.log_level,
             self.ingest(),
             self.replayer(),
         );

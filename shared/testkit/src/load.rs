@@ -67,8 +67,9 @@ pub struct Sent {
     pub unknown_tries: u32,
     /// Tries answered 5xx: not accepted, but possibly written; those that say otherwise left out.
     pub failed_tries: u32,
-    /// When the (last) answer was there, in order of all answers.
+    /// The place of the (last) answer in the order of all answers, and when it was there.
     pub place: u64,
+    pub ended: std::time::Instant,
     /// The time the last try took.
     pub latency: Duration,
 }
@@ -162,7 +163,8 @@ where
             failed_tries += u32::from(reply.as_ref().is_some_and(possibly));
             if !self.load.resend || reply.as_ref().is_some_and(is_final) {
                 let place = self.places.fetch_add(1, Ordering::Relaxed);
-                return Sent { number, reply, unknown_tries, failed_tries, place, latency };
+                let ended = Instant::now().into_std();
+                return Sent { number, reply, unknown_tries, failed_tries, place, ended, latency };
             }
         }
     }

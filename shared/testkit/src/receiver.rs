@@ -141,6 +141,12 @@ impl Receiver {
         self.shared.started
     }
 
+    /// A moment in milliseconds on the log's clock; one before its start is 0.
+    pub fn millis(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.started());
+        since.as_millis().try_into().unwrap_or(u64::MAX)
+    }
+
     /// Waits until `count` requests have been taken.
     ///
     /// # Panics

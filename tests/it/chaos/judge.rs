@@ -2,32 +2,32 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use testkit::{
     load::Sent,
-    reconcile::{Down, Promise, Run, reconcile, taken},
+    reconcile::{Crash, Down, Promise, Run, reconcile, taken},
     wait,
 };
 
 use super::traffic::{Fate, Mix, id, key};
 use crate::{
     SOON,
-    events::repeats,
+    events::{repeats, resent},
     records::event_id,
     system::{DELIVER_GROUP, TRANSFORM_GROUP, World},
 };
 
-const CONCURRENCY: u64 = 64; // requests in flight to one destination, at most
+/// Requests in flight to one destination, at most.
+pub(super) const CONCURRENCY: u64 = 64;
 
 /// What was seen at the kills.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) down: Vec<Down>,
-    /// What deliver had not committed at each kill of its own.
-    pub(super) left_at_crash: Vec<u64>,
-    pub(super) doubled_allowed: u64,
+    /// What each kill may let come again.
+    pub(super) crashes: Vec<Crash>,
     /// Kills per point, those wanted but never seen with 0.
     pub(super) hits: BTreeMap<String, u64>,
     /// How many events had been accepted at each kill.
@@ -39,28 +39,35 @@ pub(super) struct Tally {
 pub(super) struct Bar {
     pub(super) scenario: &'static str,
     pub(super) mix: Mix,
+    /// How long everything, and how long the head of one key, may stand still.
     pub(super) stall_max: Duration,
+    pub(super) key_stall_max: Duration,
 }
 
 /// Milliseconds on the receiver's clock, by which a run is judged.
 pub(super) fn now_ms(world: &World) -> u64 {
-    world.receiver.started().elapsed().as_millis().try_into().unwrap_or(u64::MAX)
+    world.receiver.millis(Instant::now())
 }
 
-/// How many deliveries the receiver has taken since then that deliver has not committed: a crash now
-/// lets these come again. What an earlier crash left and nobody has taken since is that crash's.
-pub(super) async fn taken_not_committed(world: &World, since_ms: u64) -> u64 {
+/// The deliveries that the receiver has taken since then and deliver has not committed, an id for each
+/// record: a crash now lets these come again. What an earlier crash left and nobody has taken since is
+/// that crash's.
+pub(super) async fn taken_not_committed(world: &World, since_ms: u64) -> Vec<String> {
     let open = world.topics.uncommitted_by(DELIVER_GROUP, "out.app").await;
+    let seen: HashSet<String> = taken_since(world, since_ms).collect();
+    open.iter().map(event_id).filter(|id| seen.contains(id)).collect()
+}
+
+/// The ids of what the receiver has taken since then, an id for each take.
+pub(super) fn taken_since(world: &World, since_ms: u64) -> impl Iterator<Item = String> {
     let taken = taken(&world.receiver.arrivals(), |arrival| arrival.id.clone());
-    let taken = taken.into_iter().filter(|taken| taken.at_ms >= since_ms);
-    let seen: HashSet<String> = taken.map(|taken| taken.id).collect();
-    open.iter().filter(|record| seen.contains(&event_id(record))).count() as u64
+    taken.into_iter().filter(move |taken| taken.at_ms >= since_ms).map(|taken| taken.id)
 }
 
 /// Waits until all that was accepted has found its end, judges, writes the report, and stops the
 /// test if a promise is broken.
 pub(super) async fn demand(bar: Bar, world: &World, tally: Tally, sent: &[Sent]) {
-    let Bar { scenario, mix, stall_max } = bar;
+    let Bar { scenario, mix, stall_max, key_stall_max } = bar;
     let accepted: Vec<&Sent> = sent.iter().filter(|sent| sent.is_accepted()).collect();
     let total = accepted.len() as u64;
     for at in &tally.accepted_at {
@@ -78,9 +85,8 @@ pub(super) async fn demand(bar: Bar, world: &World, tally: Tally, sent: &[Sent])
         let (id, fate) = (id(sent.number), mix.fate(sent.number));
         // Whoever replays an event puts it after those of its key that followed it.
         let key = if fate == Fate::Replayed { id.clone() } else { key(sent.number) };
-        Promise { id, key }
+        Promise { id, key, accepted_ms: world.receiver.millis(sent.ended) }
     };
-    let repeats = repeats(sent);
     let run = Run {
         scenario: scenario.to_owned(),
         accepted: accepted.iter().map(promise).collect(),
@@ -88,15 +94,16 @@ pub(super) async fn demand(bar: Bar, world: &World, tally: Tally, sent: &[Sent])
         filtered: ids(Fate::Filtered),
         unrouted: ids(Fate::Unrouted),
         dead_lettered: dead_lettered(world, mix, sent).await,
+        crashes: tally.crashes,
         // What a sender had to send again may have been written the first time as well.
-        doubled_allowed: tally.doubled_allowed + repeats,
-        left_at_crash: tally.left_at_crash,
+        resent: resent(sent, id),
         in_flight: CONCURRENCY,
         down: tally.down,
-        stall_ms_max: Some(stall_max.as_millis().try_into().unwrap_or(u64::MAX)),
+        stall_ms_max: Some(stall_max.as_millis() as u64),
+        key_stall_ms_max: Some(key_stall_max.as_millis() as u64),
         hits: tally.hits,
     };
-    written_once(world, repeats).await;
+    written_once(world, repeats(sent)).await;
     replayed_once(world, mix).await;
     reconcile(&run).demand();
 }

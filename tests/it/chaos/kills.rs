@@ -1,28 +1,30 @@
 //! Killing: a service that ends itself at a failpoint, a broker by its number.
 
-use std::{os::unix::process::ExitStatusExt, time::Duration};
+use std::{collections::HashSet, os::unix::process::ExitStatusExt, time::Duration};
 
 use testkit::{
     receiver::{Answer, Counting, Rule},
-    reconcile::Down,
+    reconcile::{Crash, Down, repeats_max},
     wait,
 };
 
 use super::{
     Extent,
-    judge::{Bar, Tally, demand, now_ms, taken_not_committed},
+    judge::{Bar, CONCURRENCY, Tally, demand, now_ms, taken_not_committed, taken_since},
     operator::Operator,
     traffic::{Mix, Traffic},
 };
 use crate::{
     SOON,
     events::sources,
-    system::{PARTITIONS, Service, Setup, System, World},
+    system::{DELIVER_GROUP, PARTITIONS, Service, Setup, System, World},
 };
 
 const FAILPOINTS: &str = "MILLRACE_FAILPOINTS";
 const KILLED: i32 = 9;
 const STALL_MAX: Duration = Duration::from_secs(10);
+// A second instance that ends keeps its partitions, and their keys, until its session of 8 s is over.
+const REVOKED_KEY_STALL_MAX: Duration = Duration::from_secs(18);
 // A dead broker is noticed after its session, 6 s here; then its partitions move, and with them the
 // group and the transactions.
 const BROKER_STALL_MAX: Duration = Duration::from_secs(20);
@@ -48,23 +50,21 @@ pub(super) async fn of_service(service: Service, points: &[&str], extent: Extent
         let from_ms = now_ms(&system.world);
         let again = match service {
             Service::Deliver => {
-                let since_ms = tally.down.last().map_or(0, |down| down.from_ms);
+                let since_ms = tally.crashes.last().map_or(0, |crash| crash.at_ms);
                 taken_not_committed(&system.world, since_ms).await
             }
-            Service::Ingest | Service::Transform | Service::DlqReplayer => 0,
+            Service::Ingest | Service::Transform | Service::DlqReplayer => Vec::new(),
         };
-        tally.doubled_allowed += again;
-        tally.left_at_crash.push(again);
+        let left = again.len() as u64;
+        tally.crashes.push(Crash { at_ms: from_ms, left, may_repeat: again });
         tally.accepted_at.push(traffic.accepted());
         system.of(service).restart_with(&[(FAILPOINTS, &armed(round + 1))]);
         let down = Down { from_ms, to_ms: now_ms(&system.world) };
         let Down { from_ms, to_ms } = down;
-        eprintln!("{}: down from {from_ms} to {to_ms} ms, {again} may come again", point(round));
+        eprintln!("{}: down from {from_ms} to {to_ms} ms, {left} may come again", point(round));
         tally.down.push(down);
-        if let Some(mut second) = second {
-            system.of(service).wait_ready(SOON).await;
-            second.sigterm();
-            second.wait_exit(SOON).await;
+        if let Some(second) = second {
+            tally.down.push(end_second(&mut system, service, second).await);
         }
     }
     count_hits(&mut tally, &system.of(service).log());
@@ -72,7 +72,9 @@ pub(super) async fn of_service(service: Service, points: &[&str], extent: Extent
     if service == Service::Transform {
         aborted_records_stay_unseen(&system.world).await;
     }
-    let bar = Bar { scenario: service.name(), mix, stall_max: STALL_MAX };
+    let has_second = points.iter().any(|point| is_revoke(point));
+    let key_stall_max = if has_second { REVOKED_KEY_STALL_MAX } else { STALL_MAX };
+    let bar = Bar { scenario: service.name(), mix, stall_max: STALL_MAX, key_stall_max };
     demand(bar, &system.world, tally, &sent).await;
 }
 
@@ -85,8 +87,10 @@ pub(super) async fn of_brokers(extent: Extent) {
     wait::until("the load to flow", SOON, || world.receiver.taken() > 100).await;
     for round in 0..extent.broker_kills() {
         let node = (round % 3) as u16;
+        let open = taken_not_committed(world, 0).await;
+        let at_ms = now_ms(world);
         world.kafka.kill9(node);
-        tally.doubled_allowed += taken_not_committed(world, 0).await;
+        let left = left_by_broker(world, &open, at_ms).await;
         tally.accepted_at.push(traffic.accepted());
         let taken = world.receiver.taken();
         let flows = || world.receiver.taken() > taken + 300;
@@ -96,10 +100,30 @@ pub(super) async fn of_brokers(extent: Extent) {
             world.kafka.is_in_sync().await.then_some(())
         })
         .await;
+        // Deliver lives on, and may lose its partitions at any time until the cluster is whole.
+        let may_repeat: HashSet<String> =
+            open.into_iter().chain(taken_since(world, at_ms)).collect();
+        let may_repeat = may_repeat.into_iter().collect();
+        tally.crashes.push(Crash { at_ms, left, may_repeat });
     }
     let sent = traffic.finish().await;
-    let bar = Bar { scenario: "broker", mix: Mix::Usual, stall_max: BROKER_STALL_MAX };
+    let (stall_max, key_stall_max) = (BROKER_STALL_MAX, BROKER_STALL_MAX);
+    let bar = Bar { scenario: "broker", mix: Mix::Usual, stall_max, key_stall_max };
     demand(bar, world, tally, &sent).await;
+}
+
+/// How many deliveries a broker's death may let come again: deliver goes on while it can't commit, and
+/// gives its partitions up where its session ends before a coordinator is found. No more than it
+/// promises at most, however late its next commit is seen here.
+async fn left_by_broker(world: &World, open: &[String], at_ms: u64) -> u64 {
+    let committed = || world.topics.committed_by(DELIVER_GROUP, "out.app");
+    let before = committed().await;
+    wait::until_some("deliver to commit with a broker dead", SOON, || async {
+        (committed().await != before).then_some(())
+    })
+    .await;
+    let again: HashSet<String> = open.iter().cloned().chain(taken_since(world, at_ms)).collect();
+    (again.len() as u64).min(repeats_max(CONCURRENCY))
 }
 
 async fn start(mix: Mix) -> System {
@@ -148,6 +172,18 @@ async fn challenger(
     })
     .await;
     Some(system.world.spawn(service, 1))
+}
+
+/// Stops a second instance once the first is back. Until it is gone its partitions are its own, and
+/// stand still on purpose.
+async fn end_second(system: &mut System, service: Service, mut second: testkit::Spawned) -> Down {
+    system.of(service).wait_ready(SOON).await;
+    let from_ms = now_ms(&system.world);
+    second.sigterm();
+    second.wait_exit(SOON).await;
+    let to_ms = now_ms(&system.world);
+    eprintln!("the second instance: stopped from {from_ms} to {to_ms} ms");
+    Down { from_ms, to_ms }
 }
 
 /// How many partitions a service reads, with those for replays.

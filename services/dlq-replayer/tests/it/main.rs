@@ -6,5 +6,7 @@ mod million;
 mod real;
 mod replay;
 mod show;
+mod stopping;
 mod story;
+mod times;
 mod world;

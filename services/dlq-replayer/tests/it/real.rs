@@ -1,17 +1,17 @@
 //! Exactly once, on a real Kafka: across kill -9, between two runners, and past refused records.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     ops::ControlFlow,
     os::unix::process::ExitStatusExt,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use chassis::Hook;
 use dlq_replayer::{Choice, Ended, Filter, Job, JobId, Replayer, Status, StoryQuery};
 use kafka_io::{
     Config, Record,
-    reader::{Isolation, Range, Reader, ReaderOptions},
+    reader::{BorrowedView, Ended as ReadEnded, Isolation, Range, Reader, ReaderOptions},
     topics::{Admin, AdminOptions, Change, Spec},
 };
 use registry_io::Registry;
@@ -19,9 +19,14 @@ use testkit::{Kafka, process::Program, wait};
 use tokio_util::sync::CancellationToken;
 use wire::topics::Names;
 
-use crate::world::{AMPLE, Letter, World, all, replay, topics, wanted};
+use crate::{
+    times::Times,
+    world::{AMPLE, Letter, World, all, replay, topics, wanted},
+};
 
 const LETTERS: i64 = 4000;
+/// The most that reading the whole lane may take; it may hold a million records.
+const READ_WITHIN: Duration = Duration::from_secs(300);
 
 /// A real Kafka with the topics of the tests.
 pub(crate) struct Real {
@@ -73,31 +78,44 @@ impl Real {
 
     /// How many records the lane holds for a reader of committed records, or for one of all.
     pub(crate) async fn held(&self, isolation: Isolation) -> usize {
+        self.fold_lane(isolation, 0, |count, _| *count += 1).await
+    }
+
+    /// How often the lane holds each of `events`.
+    pub(crate) async fn times(&self, events: usize) -> Times {
+        let count = |times: &mut Times, view: &BorrowedView<'_>| {
+            times.count(view.header(wire::headers::CE_ID).unwrap_or_default());
+        };
+        self.fold_lane(Isolation::Committed, Times::of(events), count).await
+    }
+
+    /// Shows each record of the lane to `each`, and keeps none.
+    async fn fold_lane<T: Send + 'static>(
+        &self,
+        isolation: Isolation,
+        mut found: T,
+        each: impl Fn(&mut T, &BorrowedView<'_>) + Send + 'static,
+    ) -> T {
         let (kafka, topic) = (self.world.kafka.clone(), self.world.names.out_replay("crm"));
-        let count = move || {
+        let read = move || {
             let options = ReaderOptions { isolation, ..ReaderOptions::default() };
             let reader = Reader::open(&kafka, options).unwrap();
             let range =
                 |partition| Range { topic: topic.clone(), partition, from: 0, to: i64::MAX };
-            let mut count = 0;
-            let read = reader.read(&[range(0), range(1)], Instant::now() + AMPLE, |_| {
-                count += 1;
+            let deadline = Instant::now() + READ_WITHIN;
+            let ended = reader.read(&[range(0), range(1)], deadline, |view| {
+                each(&mut found, view);
                 ControlFlow::Continue(())
             });
-            read.map(|_| count).unwrap()
+            assert_eq!(ended.unwrap(), ReadEnded::Complete);
+            found
         };
-        tokio::task::spawn_blocking(count).await.unwrap()
+        tokio::task::spawn_blocking(read).await.unwrap()
     }
 
     /// Asserts that the lane holds each of `count` events once, in order within a partition.
     async fn holds_each_once(&self, count: i64) {
-        let mut times = BTreeMap::new();
-        for event in self.world.lane().await {
-            *times.entry(event).or_insert(0) += 1;
-        }
-        let doubled: Vec<_> = times.iter().filter(|(_, times)| **times != 1).collect();
-        assert!(doubled.is_empty(), "{doubled:?}");
-        assert_eq!(times.len(), count as usize);
+        self.times(count as usize).await.demand_once(|_| true);
         let lane = self.world.read(self.world.names.out_replay("crm")).await;
         let letters = self.world.read(self.world.letters()).await;
         for partition in 0..2 {
@@ -189,7 +207,7 @@ async fn a_story_of_the_past_holds_dead_letters_that_lie_out_of_the_order_of_the
     assert_eq!((told, story.complete), (ids[1..3].to_vec(), true));
 }
 
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     domain::time::UnixMillis::from(std::time::SystemTime::now()).0
 }
 

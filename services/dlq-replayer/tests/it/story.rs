@@ -1,7 +1,7 @@
 //! One event's story, found by each id that somebody may have.
 
 use dlq_replayer::{Choice, Error, Filter, Happened, PageOrder, Story, StoryQuery};
-use wire::{Envelope, Header, Latency, Outcome, Receipt, Recorded, headers};
+use wire::{Breaker, Envelope, Header, Latency, Outcome, Receipt, Recorded, headers};
 
 use crate::world::{Letter, World, all, delivery, list, replay, wanted};
 
@@ -40,7 +40,12 @@ fn receipt(id: &str) -> Receipt {
         settled: true,
         status: Some(410),
         error: None,
-        latency: Latency::default(),
+        latency: Latency {
+            connect_ms: Some(0.31),
+            first_byte_ms: Some(12.0),
+            total_ms: Some(12.04),
+            ..Latency::default()
+        },
         response_headers: Vec::new(),
         response_body: Some(b"gone".to_vec()),
         response_truncated: false,
@@ -49,6 +54,7 @@ fn receipt(id: &str) -> Receipt {
         next_attempt_ms: None,
         dead_letter_reason: Some("permanent".to_owned()),
         trace_id: None,
+        breaker: Breaker::HalfOpen,
     }
 }
 
@@ -103,10 +109,17 @@ async fn a_story_is_found_by_every_id_and_holds_nothing_of_others() {
     let told: Vec<&str> = story.entries.iter().map(|entry| entry.told.as_str()).collect();
     assert_eq!(told[0], "order.paid from shop");
     assert_eq!(told[1], "to crm by shop-to-crm");
-    assert_eq!(told[2], "to crm, attempt 1: permanent, 410, the last");
+    assert_eq!(
+        told[2],
+        "to crm, attempt 1: permanent, 410, the last; 12.0 ms (connect 0.3, first byte 12.0); their id req-evt-a; the breaker's probe"
+    );
     assert_eq!(told[3], "permanent: 410 gone");
     assert!(told[4].starts_with("by ann, job "), "{}", told[4]);
-    assert_eq!(story.entries[2].details.as_ref().unwrap()["response_body"], "gone");
+    let details = story.entries[2].details.as_ref().unwrap();
+    assert_eq!(
+        (&details["response_body"], &details["breaker"]),
+        (&"gone".into(), &"half_open".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

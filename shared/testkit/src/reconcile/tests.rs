@@ -12,7 +12,9 @@ use crate::receiver::{Fault, Options, Receiver};
 
 fn promises(ids: &[&str]) -> Vec<Promise> {
     // The key is the first letter: a1 and a2 must stay in order, a1 and b1 need not.
-    ids.iter().map(|id| Promise { id: id.to_string(), key: id[..1].to_owned() }).collect()
+    let promise =
+        |id: &&str| Promise { id: id.to_string(), key: id[..1].to_owned(), accepted_ms: 0 };
+    ids.iter().map(promise).collect()
 }
 
 fn takes(ids: &[&str]) -> Vec<Taken> {
@@ -45,29 +47,57 @@ fn what_is_nowhere_is_lost() {
     assert_eq!(report.broken, ["1 lost: a5"]);
 }
 
+/// A crash before every take, which has left these.
+fn crash(may_repeat: &[&str]) -> Crash {
+    let may_repeat: Vec<String> = may_repeat.iter().map(|id| id.to_string()).collect();
+    Crash { at_ms: 0, left: may_repeat.len() as u64, may_repeat }
+}
+
 #[test]
-fn doubles_are_counted_against_what_crashes_explain() {
+fn doubles_are_counted_against_what_crashes_and_senders_explain() {
     let mut run = run(&["a1", "a2"], &["a1", "a2", "a1", "a2", "a2"]);
-    run.doubled_allowed = 3;
+    (run.crashes, run.resent) = (vec![crash(&["a1", "a2"])], [("a2".to_owned(), 1)].into());
     let report = reconcile(&run);
-    assert_eq!((report.doubled, report.reordered_within_key, report.broken), (3, 0, vec![]));
-    run.doubled_allowed = 2;
-    assert_eq!(reconcile(&run).broken, ["3 doubled, 2 allowed: a1 a2"]);
+    assert_eq!((report.doubled, report.doubled_allowed, report.unexplained), (3, 3, 0));
+    assert_eq!((report.reordered_within_key, report.broken), (0, vec![]));
+    run.resent.clear();
+    assert_eq!(
+        reconcile(&run).broken,
+        ["1 doubled without a cause: a2", "3 doubled, 2 allowed: a1 a2"]
+    );
+}
+
+#[test]
+fn a_double_of_an_id_that_no_crash_had_left_breaks_a_run_with_few_doubles() {
+    let mut run = run(&["a1", "b1"], &["a1", "b1", "b1"]);
+    run.crashes = vec![crash(&["a1"; 400])];
+    let report = reconcile(&run);
+    assert_eq!((report.doubled, report.doubled_allowed), (1, 400));
+    assert_eq!(report.unexplained_ids, ["b1"]);
+    assert_eq!(report.broken, ["1 doubled without a cause: b1"]);
+}
+
+#[test]
+fn the_total_of_doubles_is_held_against_what_was_left_whatever_may_repeat() {
+    let mut run = run(&["a1", "b1"], &["a1", "b1", "a1", "b1"]);
+    run.crashes = vec![Crash { left: 1, ..crash(&["a1", "b1"]) }];
+    assert_eq!(reconcile(&run).broken, ["2 doubled, 1 allowed: a1 b1"]);
 }
 
 #[test]
 fn no_crash_may_leave_more_unfinished_than_was_in_flight_and_five_hundred() {
     let mut run = run(&["a1"], &["a1"]);
-    (run.in_flight, run.left_at_crash) = (10, vec![0, 510]);
+    let left = |left| Crash { left, ..Crash::default() };
+    (run.in_flight, run.crashes) = (10, vec![left(0), left(510)]);
     assert_eq!(reconcile(&run).broken, Vec::<String>::new());
-    run.left_at_crash.push(511);
+    run.crashes.push(left(511));
     assert_eq!(reconcile(&run).broken, ["a crash left 511 unfinished, never more than 510"]);
 }
 
 #[test]
 fn doubles_have_a_ceiling_whatever_is_allowed() {
     let mut run = run(&["a1"], &["a1"; 512]);
-    (run.doubled_allowed, run.in_flight) = (5_000, 10);
+    (run.resent, run.in_flight) = ([("a1".to_owned(), 5_000)].into(), 10);
     assert_eq!(reconcile(&run).broken, ["511 doubled, never more than 510"]);
 }
 
@@ -100,9 +130,41 @@ fn a_failpoint_never_hit_breaks_the_run() {
 fn a_stall_over_the_limit_breaks_the_run() {
     let mut run = run(&["a1", "a2"], &["a1", "a2"]);
     run.taken[1].at_ms = 11_000;
-    run.stall_ms_max = Some(10_000);
-    assert_eq!(reconcile(&run).broken, ["stood still for 11000 ms"]);
+    (run.stall_ms_max, run.key_stall_ms_max) = (Some(10_000), Some(10_000));
+    let told = ["everything stood still for 11000 ms", "key a stood still for 11000 ms"];
+    assert_eq!(reconcile(&run).broken, told);
     run.down = vec![Down { from_ms: 500, to_ms: 2_000 }];
+    assert!(reconcile(&run).broken.is_empty());
+}
+
+#[test]
+fn a_stall_of_everything_breaks_the_run_also_while_nothing_is_accepted() {
+    let mut run = run(&["a1", "a2"], &["a1", "a2"]);
+    (run.accepted[1].accepted_ms, run.taken[1].at_ms) = (11_000, 11_000);
+    (run.stall_ms_max, run.key_stall_ms_max) = (Some(10_000), Some(10_000));
+    assert_eq!(reconcile(&run).broken, ["everything stood still for 11000 ms"]);
+}
+
+#[test]
+fn one_key_that_stands_still_among_many_that_flow_breaks_the_run() {
+    let name = |number: usize| format!("{}{number}", ["b", "c", "d", "e"][number % 4]);
+    let mut run = run(&["a1", "a2"], &["a1", "a2"]);
+    for at_ms in (0..30_000).step_by(50) {
+        let id = name(at_ms / 50);
+        let key = id[..1].to_owned();
+        let at_ms = at_ms as u64;
+        run.accepted.push(Promise { id: id.clone(), key, accepted_ms: at_ms });
+        run.taken.push(Taken { id, at_ms });
+    }
+    (run.stall_ms_max, run.key_stall_ms_max) = (Some(10_000), Some(10_000));
+    (run.taken[0].at_ms, run.taken[1].at_ms) = (9_000, 19_000);
+    let report = reconcile(&run);
+    assert_eq!((report.longest_key_stall_ms, report.broken), (10_000, vec![]));
+    run.taken[1].at_ms = 19_001;
+    let report = reconcile(&run);
+    assert_eq!(report.longest_stall_key.as_deref(), Some("a"));
+    assert_eq!(report.broken, ["key a stood still for 10001 ms"]);
+    run.down = vec![Down { from_ms: 18_000, to_ms: 18_100 }];
     assert!(reconcile(&run).broken.is_empty());
 }
 
@@ -128,7 +190,10 @@ async fn broken_by(fault: Option<Fault>) -> Vec<String> {
 async fn a_receiver_that_lies_fails_the_run() {
     assert!(broken_by(None).await.is_empty());
     assert_eq!(broken_by(Some(Fault::SwallowOne(2))).await, ["1 lost: b1"]);
-    assert_eq!(broken_by(Some(Fault::DoubleOne(3))).await, ["1 doubled, 0 allowed: a2"]);
+    assert_eq!(
+        broken_by(Some(Fault::DoubleOne(3))).await,
+        ["1 doubled without a cause: a2", "1 doubled, 0 allowed: a2"]
+    );
     assert_eq!(broken_by(Some(Fault::SwapTwo(1))).await, ["1 reordered within their key: a1"]);
 }
 
