@@ -40,8 +40,9 @@ deploy-check: build ## checks the chart, and what `make up` and its dashboard pr
 	@deploy/checks/helm.sh
 	@deploy/checks/local.sh
 
-docs-check: build ## checks the docs against the code: links, commands, metrics, defaults
+docs-check: build ## checks the docs against the code: links, commands, metrics, defaults, the tutorial
 	@docs/check
+	@docs/tutorial
 
 fmt: ## formats the code
 	cargo fmt --all

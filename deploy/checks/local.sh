@@ -21,5 +21,5 @@ rm -rf "$MILLRACE_LOCAL"
 if command -v prometheus >/dev/null; then
   "$here/dashboard.py"
 else
-  echo 'dashboard: left out, prometheus is missing'
+  echo 'dashboard: LEFT OUT, its queries were not run: install prometheus so that it is found in PATH'
 fi

@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use chassis::Span;
-use domain::{dead_letter::Reason, offset_map::Head, time::UnixMillis};
+use domain::{breaker::State, dead_letter::Reason, offset_map::Head, time::UnixMillis};
 use http_io::{Answer, Failure};
+use wire::Receipt;
 
 use crate::{
     gate::{Gate, Prepared, Slot},
@@ -34,6 +35,7 @@ pub(crate) async fn run(mut held: Box<Held>, slot: Slot, gate: &Gate, shared: &S
     let end = match request {
         Ok(request) => {
             let spec = &prepared.destination.spec;
+            let breaker = leave.breaker();
             let inflight = Inflight::enter(gate);
             let result = shared.client.send(request, spec.protocol, spec.timeout).await;
             let now = shared.now();
@@ -41,7 +43,8 @@ pub(crate) async fn run(mut held: Box<Held>, slot: Slot, gate: &Gate, shared: &S
             drop(inflight);
             shared.hook.hit("deliver.after_response");
             let (held, prepared, result) = (&*held, &*prepared, &result);
-            let made = Made { held, gate, prepared, shared, method: &method, result, begun, now };
+            let method = &method;
+            let made = Made { held, gate, prepared, shared, method, breaker, result, begun, now };
             made.end(&mut span)
         }
         Err(invalid) => {
@@ -76,6 +79,8 @@ struct Made<'a> {
     prepared: &'a Prepared,
     shared: &'a Shared,
     method: &'a str,
+    /// When it was given leave.
+    breaker: State,
     result: &'a Result<Answer, Failure>,
     begun: UnixMillis,
     now: UnixMillis,
@@ -89,7 +94,7 @@ impl Made<'_> {
         self.tell(verdict);
         let secrets = &self.prepared.secrets;
         let receipt = receipts::of_attempt(self.held, self.result, verdict, secrets, self.now);
-        let receipt = Box::new(receipt);
+        let receipt = Box::new(Receipt { breaker: self.breaker.into(), ..receipt });
         match verdict.next {
             Next::Settled => End::Delivered(receipt),
             Next::Again { at } => {

@@ -14,9 +14,12 @@ use wire::{
     topics::Names,
 };
 
-use crate::control::{
-    log::{Log, LogError},
-    records,
+use crate::{
+    control::{
+        log::{Log, LogError},
+        records,
+    },
+    probe::Probed,
 };
 
 /// How long an act may wait for its acknowledgement.
@@ -43,6 +46,8 @@ pub enum DeskError {
     Write(ProduceError),
     #[error("it is in force, but not in the audit: {0}; say it again")]
     Audit(ProduceError),
+    #[error("{0}")]
+    Unaudited(ProduceError),
     #[error("it is acknowledged, but was not read back in time: list the destinations")]
     Unseen,
 }
@@ -74,17 +79,31 @@ impl Desk {
         destination: &str,
         word: &Word,
     ) -> Result<Destinations, DeskError> {
-        let options = ProducerOptions {
-            ack_timeout: WRITE_WITHIN,
-            window_timeout: WRITE_WITHIN,
-            ..ProducerOptions::default()
-        };
-        let producer = Producer::open(&self.kafka, options, &Metrics::default())?;
+        let producer = self.producer()?;
         let kept = records::kept(&self.names, act, destination, word);
         let written = producer.send(kept).await.map_err(DeskError::Write)?;
         let audited = records::audited(&self.names, act, destination, word);
         producer.send(audited).await.map_err(DeskError::Audit)?;
         self.read(Some(written.offset)).await
+    }
+
+    /// Tells the audit that a destination was probed, and what came of it.
+    ///
+    /// # Errors
+    /// Where that is not acknowledged; the probe was made all the same.
+    pub async fn tell_probed(&self, probed: &Probed, word: &Word) -> Result<(), DeskError> {
+        let record = records::probed(&self.names, word, probed);
+        self.producer()?.send(record).await.map_err(DeskError::Unaudited)?;
+        Ok(())
+    }
+
+    fn producer(&self) -> Result<Producer, OpenError> {
+        let options = ProducerOptions {
+            ack_timeout: WRITE_WITHIN,
+            window_timeout: WRITE_WITHIN,
+            ..ProducerOptions::default()
+        };
+        Producer::open(&self.kafka, options, &Metrics::default())
     }
 
     /// Reads the log to its end, and at least to an offset that is acknowledged.

@@ -26,6 +26,7 @@ mod keys;
 mod lane;
 mod letters;
 mod outbox;
+mod probe;
 mod receipts;
 mod request;
 mod series;
@@ -48,6 +49,7 @@ pub use crate::{
     config::{Config, DEFAULTS},
     control::log::LogError,
     desk::{Desk, DeskError},
+    probe::{Finding, ProbeError, Probed, probe},
     service::group,
     told::{Listener, Told, What},
 };

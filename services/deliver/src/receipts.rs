@@ -2,6 +2,8 @@
 //!
 //! Nothing of the request is in a receipt; of the answer, what redaction leaves.
 
+pub(crate) mod request_id;
+
 use std::time::Duration;
 
 use domain::{dead_letter::Reason, outcome::Outcome, time::UnixMillis};
@@ -9,18 +11,14 @@ use http_io::{
     Answer, Failure,
     redact::{self, Secrets},
 };
-use wire::{Header, Latency, Receipt};
+use wire::{Breaker, Header, Latency, Receipt};
 
 use crate::{
     held::{GivenUp, Held},
     verdict::{Next, Verdict, describe},
 };
 
-/// Under which names providers tell their own id of a request.
-const REQUEST_IDS: [&str; 5] =
-    ["x-request-id", "request-id", "x-github-request-id", "x-amzn-requestid", "x-correlation-id"];
-
-/// Records an attempt that was made.
+/// Records an attempt that was made; what the breaker did then is for who made it to add.
 pub(crate) fn of_attempt(
     held: &Held,
     result: &Result<Answer, Failure>,
@@ -103,6 +101,7 @@ fn blank(held: &Held, outcome: Outcome, now: UnixMillis) -> Receipt {
         next_attempt_ms: None,
         dead_letter_reason: None,
         trace_id: Some(held.story.process.context().trace_id_text()),
+        breaker: Breaker::Unspecified,
     }
 }
 
@@ -116,16 +115,11 @@ fn answered(receipt: &mut Receipt, answer: &Answer, secrets: &Secrets) {
         receipt.response_body = Some(redact::body(&answer.body, secrets, answer.truncated));
     }
     receipt.response_truncated = answer.truncated;
-    receipt.provider_request_id = request_id(&receipt.response_headers);
+    receipt.provider_request_id = request_id::find(&receipt.response_headers);
 }
 
-/// `headers` are without secrets already: a third party may give ours back.
-fn request_id(headers: &[Header]) -> Option<String> {
-    let of = |name: &str| headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
-    REQUEST_IDS.iter().find_map(|name| of(name)).map(|header| header.value.clone())
-}
-
-fn latency(of: &http_io::Latency) -> Latency {
+/// Returns how long the steps took as records have it.
+pub(crate) fn latency(of: &http_io::Latency) -> Latency {
     let ms = |time: Option<Duration>| time.map(|time| time.as_secs_f64() * 1_000.0);
     Latency {
         dns_ms: ms(of.dns),

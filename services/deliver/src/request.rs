@@ -5,7 +5,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use domain::time::UnixMillis;
+use domain::{catalog as rules, time::UnixMillis};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use secrecy::ExposeSecret;
 use url::Url;
@@ -90,7 +90,7 @@ pub(crate) fn build(
     if let Some(traceparent) = traceparent.filter(|_| spec.propagate_trace) {
         set(&mut headers, HeaderName::from_static("traceparent"), traceparent)?;
     }
-    sign(&mut headers, delivery, body, prepared, now.0.div_euclid(1_000))?;
+    sign(&mut headers, &delivery.delivery_id, body, prepared, now)?;
     let mut request = Request::new(body.clone());
     *request.method_mut() = method;
     *request.uri_mut() = match &prepared.address {
@@ -99,6 +99,46 @@ pub(crate) fn build(
     };
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// Builds the request of a probe: the destination's headers and credentials, no body, and where the
+/// destination verifies signatures one of nothing, under `id`.
+pub(crate) fn probe(
+    prepared: &Prepared,
+    id: &str,
+    now: UnixMillis,
+) -> Result<Request<Bytes>, Invalid> {
+    let spec = &prepared.destination.spec;
+    let rules::Probe { method, path } = &spec.probe;
+    let mut headers = prepared.headers.clone();
+    if !prepared.destination.signing.is_empty() {
+        set(&mut headers, HeaderName::from_static("webhook-id"), id)?;
+    }
+    sign(&mut headers, id, b"", prepared, now)?;
+    if let Some((name, value)) = &prepared.auth {
+        headers.insert(name.clone(), value.clone());
+    }
+    let mut request = Request::new(Bytes::new());
+    *request.method_mut() =
+        Method::from_bytes(method.as_str().as_bytes()).map_err(|_| Invalid::Method)?;
+    *request.uri_mut() = beside(&spec.url, path.as_deref())?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Puts a path and its query in place of an address' own; scheme, host and port stay.
+fn beside(base: &str, path: Option<&str>) -> Result<Uri, Invalid> {
+    let invalid = |why: String| Invalid::Address(why);
+    let mut url = Url::parse(base).map_err(|e| invalid(e.to_string()))?;
+    if let Some(path) = path {
+        let (path, query) = match path.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (path, None),
+        };
+        url.set_path(path);
+        url.set_query(query);
+    }
+    url.as_str().parse().map_err(|_| invalid("it is no address".into()))
 }
 
 /// Whether a delivery goes to the destination's own address.
@@ -167,16 +207,16 @@ fn value(name: &HeaderName, text: &str) -> Result<HeaderValue, Invalid> {
 /// Signs as Standard Webhooks; with two keys both sign, so that either can be taken out.
 fn sign(
     headers: &mut HeaderMap,
-    delivery: &Delivery,
+    id: &str,
     body: &[u8],
     prepared: &Prepared,
-    now: i64,
+    now: UnixMillis,
 ) -> Result<(), Invalid> {
     let keys: Vec<&str> = prepared.destination.signing.iter().map(|k| k.expose_secret()).collect();
     if keys.is_empty() {
         return Ok(());
     }
-    let id = &delivery.delivery_id;
+    let now = now.0.div_euclid(1_000);
     let signature = signing::standard_webhooks::signature(&keys, id, now, body)
         .map_err(|e| Invalid::Signature(e.to_string()))?;
     headers.insert(HeaderName::from_static("webhook-timestamp"), HeaderValue::from(now));

@@ -31,6 +31,7 @@ pub(crate) fn destination(url: &str) -> Destination {
         retry: Policy::default(),
         outcomes: Overrides::default(),
         propagate_trace: false,
+        probe: rules::Probe::default(),
     };
     Destination { spec, signing: Vec::new(), auth: Auth::None, partitions: 1 }
 }

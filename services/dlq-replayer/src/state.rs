@@ -17,7 +17,7 @@ use wire::topics::Names;
 
 use crate::{
     Counts, Error, Job, JobId,
-    cluster::{Cluster, deadline, now_ms},
+    cluster::{Cluster, deadline},
 };
 
 /// What a job's key begins with; other commands keep their state in the same topic.
@@ -36,13 +36,7 @@ pub(crate) fn jobs(cluster: &Cluster, reader: &Reader) -> Result<Vec<Job>, Error
     let ranges: Vec<Range> = (0..partitions).map(range).collect();
     let mut jobs = BTreeMap::new();
     let ended = reader.read(&ranges, deadline(), |view| {
-        let key = view.key().and_then(|key| std::str::from_utf8(key).ok());
-        if let Some(id) = key.and_then(|key| key.strip_prefix(KEY_PREFIX)) {
-            match view.value() {
-                Some(value) => keep(&mut jobs, (id, view.offset()), value),
-                None => drop(jobs.remove(id)),
-            }
-        }
+        take(&mut jobs, view.key().unwrap_or_default(), view.value(), view.offset());
         ControlFlow::Continue(())
     })?;
     let mut jobs: Vec<Job> = match ended {
@@ -51,6 +45,17 @@ pub(crate) fn jobs(cluster: &Cluster, reader: &Reader) -> Result<Vec<Job>, Error
     };
     jobs.sort_by(|a, b| a.turn().cmp(&b.turn()));
     Ok(jobs)
+}
+
+/// Takes the next record of `ctl.state`; those that keep no job are passed over.
+fn take(jobs: &mut BTreeMap<String, Job>, key: &[u8], value: Option<&[u8]>, offset: i64) {
+    let key = std::str::from_utf8(key).ok();
+    if let Some(id) = key.and_then(|key| key.strip_prefix(KEY_PREFIX)) {
+        match value {
+            Some(value) => keep(jobs, (id, offset), value),
+            None => drop(jobs.remove(id)),
+        }
+    }
 }
 
 /// Keeps a job's last record, and the place of its first: until it is claimed it has only one.
@@ -138,11 +143,11 @@ struct Audit<'a> {
     counts: Counts,
 }
 
-/// Returns the audit's record of what happened to a job.
-pub(crate) fn audited(names: &Names, job: &Job, what: Happened) -> Outgoing {
+/// Returns the audit's record of what happened to a job, at `now_ms` in milliseconds since 1970.
+pub(crate) fn audited(names: &Names, job: &Job, what: Happened, now_ms: i64) -> Outgoing {
     let audit = Audit {
         what,
-        at: wire::headers::rfc3339(now_ms()),
+        at: wire::headers::rfc3339(now_ms),
         by: &job.by,
         job: &job.id,
         choice: &job.choice,
@@ -165,3 +170,6 @@ fn record(topic: String, key: String, value: Vec<u8>) -> Outgoing {
         timestamp_ms: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,7 @@ pub(crate) enum Command {
     Schema(Schema),
     /// Compares the topics with what the catalog needs, and makes them.
     Topics(Topics),
-    /// Pauses and resumes destinations, and enables those that have answered 410 Gone.
+    /// Pauses, resumes and probes destinations, and enables those that have answered 410 Gone.
     Destination(destination::Destination),
     /// Shows dead letters and puts them through again.
     Dlq(dlq::Dlq),

@@ -1,6 +1,9 @@
-//! `millrace destination`: what holds a destination, said and listed, without any service running.
+//! `millrace destination`: what holds a destination, said and listed, and how it answers, without any
+//! service running.
 //!
-//! How it is kept and obeyed is deliver's; here it is asked for and printed.
+//! How it is kept, obeyed and asked is deliver's; here it is asked for and printed.
+
+mod probe;
 
 use std::{collections::BTreeSet, path::Path, process::ExitCode};
 
@@ -34,27 +37,58 @@ pub(crate) async fn run(
     service::start_log(&config.log, "millrace")?;
     let catalog = shared::catalog(options.catalog.as_deref().unwrap_or(&config.catalog.folder))?;
     let desk = Desk::new(config.kafka.clone(), shared::names(&config));
-    let said = desk.said().await.map_err(|e| failed("read what is said of destinations", e))?;
-    let rows = rows(&catalog, &said);
-    let (act, name, who, why) = match options.action {
-        DestinationAction::List(cli::List { format: Format::Json }) => return json(&rows),
-        DestinationAction::List(cli::List { format: Format::Text }) => {
-            print(&rows);
-            return Ok(ExitCode::SUCCESS);
-        }
+    let place = Place { catalog: &catalog, desk: &desk };
+    match options.action {
+        DestinationAction::List(cli::List { format }) => place.list(format).await,
         DestinationAction::Pause(cli::Pause { name, reason, who }) => {
-            (Act::Pause, name, who, reason)
+            place.say(Act::Pause, &name, reason, who).await
         }
         DestinationAction::Resume(cli::Back { name, reason, who }) => {
-            (Act::Resume, name, who, reason)
+            place.say(Act::Resume, &name, reason, who).await
+        }
+        DestinationAction::Probe(options) => {
+            probe::run(&config.deliver, &catalog, &desk, options).await
         }
         DestinationAction::Enable(cli::Back { name, reason, who }) => {
-            (Act::Enable, name, who, reason)
+            place.say(Act::Enable, &name, reason, who).await
         }
-    };
-    let before = known(&rows, &name)?;
-    let word = Word { by: who.by, at_ms: when::now_ms(), why, event_id: None };
-    perform(&desk, act, before, &word).await
+    }
+}
+
+/// What destinations there are, and where it is said what holds them.
+struct Place<'a> {
+    catalog: &'a Catalog,
+    desk: &'a Desk,
+}
+
+impl Place<'_> {
+    async fn rows(&self) -> Result<Vec<Row>, Failure> {
+        let said = self.desk.said().await;
+        let said = said.map_err(|e| failed("read what is said of destinations", e))?;
+        Ok(rows(self.catalog, &said))
+    }
+
+    async fn list(&self, format: Format) -> Result<ExitCode, Failure> {
+        let rows = self.rows().await?;
+        match format {
+            Format::Json => return json(&rows),
+            Format::Text => print(&rows),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn say(
+        &self,
+        act: Act,
+        name: &str,
+        why: String,
+        who: cli::Who,
+    ) -> Result<ExitCode, Failure> {
+        let rows = self.rows().await?;
+        let before = known(&rows, name)?;
+        let word = Word { by: who.by, at_ms: when::now_ms(), why, event_id: None };
+        perform(self.desk, act, before, &word).await
+    }
 }
 
 /// Lists the catalog's destinations, and those of which something is said all the same.

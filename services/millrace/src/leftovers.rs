@@ -6,6 +6,8 @@
 //! `ctl.state`; it ends when the destination comes back and `topics apply` is run.
 
 mod count;
+#[cfg(test)]
+mod golden;
 mod read;
 mod reload;
 
@@ -55,7 +57,7 @@ pub(crate) enum Decision {
 }
 
 /// The decision as `ctl.state` keeps it, under the key of [`key`]; there was at least so much.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
     decision: Decision,
     by: String,

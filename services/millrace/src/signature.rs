@@ -74,7 +74,7 @@ fn one(options: &cli::Verify) -> Result<ExitCode, Failure> {
                 say!("{name:<10}  {}", value.as_deref().unwrap_or("(none)"));
             }
             if let Some(at) = verified.signed_at {
-                say!("signed     {} s before {now}", now - at);
+                say!("{:<10}  {}", "signed", age(at, now));
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -83,6 +83,13 @@ fn one(options: &cli::Verify) -> Result<ExitCode, Failure> {
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// Says how long before `now` something was, or after it, as a clock that is ahead has it.
+fn age(at: i64, now: i64) -> String {
+    let seconds = now.abs_diff(at);
+    let side = if at > now { "after" } else { "before" };
+    format!("{seconds} s {side} {now}")
 }
 
 fn named(files: &[std::path::PathBuf], index: usize) -> String {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    catalog::{Format, Order, Protocol},
+    catalog::{Format, Order, ProbeMethod, Protocol},
     outcome::Outcome,
 };
 use schemars::JsonSchema;
@@ -134,6 +134,9 @@ pub(crate) struct Destination {
     /// Whether `traceparent` goes along to the third party (default false).
     #[serde(default)]
     pub(crate) propagate_trace: bool,
+    /// What `millrace destination probe` asks (default `HEAD` at the destination's address).
+    #[serde(default)]
+    pub(crate) probe: Probe,
     /// Partitions of the destination's topic (default 3).
     #[schemars(range(min = 1, max = 1000))]
     pub(crate) partitions: Option<i32>,
@@ -143,6 +146,17 @@ pub(crate) struct Destination {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum DestinationKind {
     Http,
+}
+
+/// What `millrace destination probe` asks, with the destination's credentials and without a body.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Probe {
+    /// `HEAD` (default), `GET` or `OPTIONS`: methods that promise to have no effect.
+    #[serde(default)]
+    pub(crate) method: ProbeMethod,
+    /// A path on the destination's host, e.g. `/v2/me?fields=id`; without it, the destination's address.
+    pub(crate) path: Option<String>,
 }
 
 /// When a destination that fails is left alone for a while, and for how long.

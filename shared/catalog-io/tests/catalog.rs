@@ -14,6 +14,7 @@ use std::{
 use catalog_io::{Catalogs, Environment, Problem, Problems, Reload, load, watch, watch_asking};
 use domain::{
     breaker,
+    catalog::{Probe, ProbeMethod},
     rate::Rate,
     retry::{Delays, Policy},
 };
@@ -185,6 +186,33 @@ fn what_no_destination_can_bear_is_told_with_its_line() {
         assert!(found[0].what.contains(what), "{keys:?}: {told:?}");
         assert_eq!((found[0].file.as_str(), found[0].line), ("catalog.yaml", 12 + place));
         assert!(!found[0].why.is_empty() && !found[0].fix.is_empty(), "{told:?}");
+    }
+}
+
+#[test]
+fn what_a_probe_asks_is_on_the_destinations_host_and_has_no_effect() {
+    let probe = |keys: &[&str]| {
+        let catalog = load(folder(&[("catalog.yaml", &with_keys(keys))]).path(), &environment());
+        catalog.unwrap_or_else(|e| panic!("{e}")).destinations["sink"].spec.probe.clone()
+    };
+    assert_eq!((probe(&[]), probe(&["probe: {}"])), (Probe::default(), Probe::default()));
+    let path = Some("/me?a=b".to_owned());
+    let wanted = Probe { method: ProbeMethod::Get, path };
+    assert_eq!(probe(&["probe: { method: GET, path: /me?a=b }"]), wanted);
+    let rows = [
+        ("probe: { method: POST }", "probe.method is \"POST\""),
+        ("probe: { method: get }", "probe.method is \"get\""),
+        ("probe: { path: me }", "probe.path of sink is no path"),
+        ("probe: { path: \"https://evil.example/\" }", "probe.path of sink is no path"),
+        ("probe: { path: \"/a b\" }", "probe.path of sink is no path"),
+        ("probe: { path: \"/a#b\" }", "probe.path of sink is no path"),
+        ("probe: { body: x }", "unknown key \"body\""),
+    ];
+    for (key, what) in rows {
+        let found = mistakes(&[("catalog.yaml", &with_keys(&[key]))]);
+        let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert!(found.len() == 1 && found[0].what.contains(what), "{key}: {told:?}");
+        assert_eq!(found[0].line, 12, "{told:?}");
     }
 }
 

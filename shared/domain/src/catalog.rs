@@ -70,6 +70,37 @@ pub struct Destination {
     pub outcomes: Overrides,
     /// Whether `traceparent` goes along to the third party.
     pub propagate_trace: bool,
+    pub probe: Probe,
+}
+
+/// What is asked of a destination without an event, never with a body; HEAD at its address where
+/// nothing is said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Probe {
+    pub method: ProbeMethod,
+    /// A path on the destination's host, with its query; without it, the destination's own address.
+    pub path: Option<String>,
+}
+
+/// The methods that promise to have no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ProbeMethod {
+    #[default]
+    Head,
+    Get,
+    Options,
+}
+
+impl ProbeMethod {
+    /// Returns the method as it is sent.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Head => "HEAD",
+            Self::Get => "GET",
+            Self::Options => "OPTIONS",
+        }
+    }
 }
 
 /// Which HTTP is spoken to a destination.

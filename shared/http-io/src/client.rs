@@ -114,8 +114,8 @@ impl Client {
         let head = pool.request(request.map(Full::new));
         let head = match tokio::time::timeout_at(end, head).await {
             Ok(Ok(head)) => head,
-            Ok(Err(error)) => return Err(failed(error, &place).in_total(begun)),
-            Err(_) => return Err(late(&connection, &place, timeout).in_total(begun)),
+            Ok(Err(error)) => return Err(failed(error, &place, begun).in_total(begun)),
+            Err(_) => return Err(late(&connection, &place, timeout, begun).in_total(begun)),
         };
         self.answer(head, begun, end, timeout, &place).await
     }
@@ -129,7 +129,8 @@ impl Client {
         place: &Place,
     ) -> Result<Answer, Failure> {
         let (parts, body) = head.into_parts();
-        let made = parts.extensions.get::<Made>().map(Made::take).unwrap_or_default();
+        let made = parts.extensions.get::<Made>();
+        let made = made.map(|made| made.take(begun)).unwrap_or_default();
         let latency = Latency { first_byte: Some(begun.elapsed()), ..made };
         let broken = |why: String| {
             let failure = Failure::at(Phase::AnswerBroken, &place.text(), why);
@@ -196,7 +197,12 @@ impl Place {
 }
 
 /// The attempt's time ran out before an answer's head came.
-fn late(connection: &CaptureConnection, place: &Place, timeout: Duration) -> Failure {
+fn late(
+    connection: &CaptureConnection,
+    place: &Place,
+    timeout: Duration,
+    begun: Instant,
+) -> Failure {
     let connected = connection.connection_metadata();
     let Some(connected) = connected.as_ref() else {
         let why = format!("no connection within {timeout:?}");
@@ -204,17 +210,18 @@ fn late(connection: &CaptureConnection, place: &Place, timeout: Duration) -> Fai
     };
     let why = format!("nothing within {timeout:?}");
     let failure = Failure::at(Phase::NoAnswer, &place.text(), why).timed_out();
-    failure.with_latency(made(connected))
+    failure.with_latency(made(connected, begun))
 }
 
-fn made(connected: &legacy::connect::Connected) -> Latency {
+/// How long the connection took that a request begun then used, as far as it waited for it.
+fn made(connected: &legacy::connect::Connected, begun: Instant) -> Latency {
     let mut extras = http::Extensions::new();
     connected.get_extras(&mut extras);
-    extras.get::<Made>().map(Made::take).unwrap_or_default()
+    extras.get::<Made>().map(|made| made.take(begun)).unwrap_or_default()
 }
 
 /// Finds out how far a request went.
-fn failed(error: legacy::Error, place: &Place) -> Failure {
+fn failed(error: legacy::Error, place: &Place, begun: Instant) -> Failure {
     let mut source = error.source();
     let mut phase = if error.is_connect() { Phase::Connect } else { Phase::NoAnswer };
     while let Some(cause) = source {
@@ -235,7 +242,7 @@ fn failed(error: legacy::Error, place: &Place) -> Failure {
         source = cause.source();
     }
     let failure = Failure::at(phase, &place.text(), reason(&error));
-    let latency = error.connect_info().map(made).unwrap_or_default();
+    let latency = error.connect_info().map(|info| made(info, begun)).unwrap_or_default();
     failure.with_latency(latency)
 }
 

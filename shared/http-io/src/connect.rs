@@ -46,17 +46,25 @@ pub(crate) struct Connector {
 
 /// How long a connection took to make; told to the first request that uses it.
 #[derive(Debug, Clone)]
-pub(crate) struct Made(Arc<(Latency, AtomicBool)>);
+pub(crate) struct Made(Arc<Making>);
+
+#[derive(Debug)]
+struct Making {
+    begun: Instant,
+    latency: Latency,
+    is_told: AtomicBool,
+}
 
 impl Made {
-    fn new(latency: Latency) -> Self {
-        Self(Arc::new((latency, AtomicBool::new(false))))
+    fn new(begun: Instant, latency: Latency) -> Self {
+        Self(Arc::new(Making { begun, latency, is_told: AtomicBool::new(false) }))
     }
 
-    /// Gives the times once; later requests on the connection did not wait for it.
-    pub(crate) fn take(&self) -> Latency {
-        let taken = self.0.1.swap(true, Ordering::Relaxed);
-        if taken { Latency::default() } else { self.0.0 }
+    /// Gives the times once, to a request asked for at `asked`: later ones on the connection did not
+    /// wait for it, and neither did one that found it begun, by another that then took another.
+    pub(crate) fn take(&self, asked: Instant) -> Latency {
+        let is_told = self.0.is_told.swap(true, Ordering::Relaxed);
+        if is_told || self.0.begun < asked { Latency::default() } else { self.0.latency }
     }
 }
 
@@ -81,16 +89,17 @@ impl Connector {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let mut latency = Latency::default();
+        let made = Instant::now();
         let tcp = self.dialer.reach(host, port, &mut latency).await;
         let tcp = tcp.map_err(|failure| failure.with_latency(latency))?;
         if !secure {
-            return Ok(Stream::plain(tcp, Made::new(latency)));
+            return Ok(Stream::plain(tcp, Made::new(made, latency)));
         }
         let begun = Instant::now();
         let agreed = self.agree(host, tcp).await;
         latency.tls = Some(begun.elapsed());
         let tls = agreed.map_err(|failure| failure.with_latency(latency))?;
-        Ok(Stream::tls(tls, Made::new(latency)))
+        Ok(Stream::tls(tls, Made::new(made, latency)))
     }
 
     async fn agree(

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::ids::is_name;
+use domain::{ids::is_name, outcome::Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::headers::rfc3339;
@@ -73,6 +73,10 @@ struct Audit<'a> {
     why: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
 }
 
 impl Act {
@@ -101,8 +105,7 @@ impl Act {
             Self::Disable => "destination_disabled",
             Self::Enable => "destination_enabled",
         };
-        let (at, event_id) = (rfc3339(word.at_ms), word.event_id.as_deref());
-        json(&Audit { what, at, by: &word.by, destination, why: &word.why, event_id })
+        json(&Audit { event_id: word.event_id.as_deref(), ..Audit::new(what, destination, word) })
     }
 
     /// Says whether what was done stands by what is said now.
@@ -114,6 +117,25 @@ impl Act {
             Self::Enable => said.disabled.is_none(),
         }
     }
+}
+
+impl<'a> Audit<'a> {
+    fn new(what: &'static str, destination: &'a str, word: &'a Word) -> Self {
+        let (at, by, why) = (rfc3339(word.at_ms), &word.by, &word.why);
+        Self { what, at, by, destination, why, event_id: None, outcome: None, status: None }
+    }
+}
+
+/// Returns the value of the record in `ctl.audit` of a probe, with what came of it; it changes nothing
+/// that is said of the destination.
+pub fn audit_of_probe(
+    destination: &str,
+    word: &Word,
+    outcome: Outcome,
+    status: Option<u16>,
+) -> Vec<u8> {
+    let outcome = Some(outcome.label());
+    json(&Audit { outcome, status, ..Audit::new("destination_probed", destination, word) })
 }
 
 impl Destinations {
@@ -257,6 +279,10 @@ mod tests {
         assert_eq!(
             text(Act::Disable.audit("crm", &gone)),
             r#"{"what":"destination_disabled","at":"1970-01-01T00:00:00.007Z","by":"millrace-deliver","destination":"crm","why":"it is moved","event_id":"evt_1"}"#
+        );
+        assert_eq!(
+            text(audit_of_probe("crm", &word("ann"), Outcome::Permanent, Some(401))),
+            r#"{"what":"destination_probed","at":"1970-01-01T00:00:00.007Z","by":"ann","destination":"crm","why":"it is moved","outcome":"permanent","status":401}"#
         );
         assert_eq!(Act::Enable.key("crm"), "destination/crm/disabled");
         assert_eq!(Act::Enable.value(&gone), None);

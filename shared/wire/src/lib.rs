@@ -13,7 +13,9 @@ pub mod topics;
 
 pub use codec::{DecodeError, Decoder, EncodeError, encode, schema_id};
 pub use kind::Kind;
-pub use record::{Delivery, Envelope, Header, Latency, Order, Outcome, Receipt, Recorded, Request};
+pub use record::{
+    Breaker, Delivery, Envelope, Header, Latency, Order, Outcome, Receipt, Recorded, Request,
+};
 
 /// Returns the registry's subject of a topic's values.
 pub fn subject(topic: &str) -> String {

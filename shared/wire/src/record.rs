@@ -122,7 +122,43 @@ impl From<domain::outcome::Outcome> for Outcome {
     }
 }
 
-/// How long the steps of an attempt took, in milliseconds; a step not taken has none.
+/// What a destination's breaker did, in the process that made the attempt, when the attempt began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Breaker {
+    /// Nothing was sent, or an earlier version wrote it, or the state is one of a later version's.
+    #[default]
+    Unspecified,
+    Closed,
+    /// The attempt was the breaker's probe.
+    HalfOpen,
+    Open,
+}
+
+impl Breaker {
+    /// Returns the word used in lists and metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::Closed => "closed",
+            Self::HalfOpen => "half_open",
+            Self::Open => "open",
+        }
+    }
+}
+
+impl From<domain::breaker::State> for Breaker {
+    fn from(state: domain::breaker::State) -> Self {
+        match state {
+            domain::breaker::State::Closed => Self::Closed,
+            domain::breaker::State::HalfOpen => Self::HalfOpen,
+            domain::breaker::State::Open { .. } => Self::Open,
+        }
+    }
+}
+
+/// How long the steps of an attempt took, in milliseconds; a step that was not taken has none. On a
+/// connection that was there already, finding the address, connecting and TLS have none.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Latency {
     pub dns_ms: Option<f64>,
@@ -162,6 +198,7 @@ pub struct Receipt {
     pub next_attempt_ms: Option<i64>,
     pub dead_letter_reason: Option<String>,
     pub trace_id: Option<String>,
+    pub breaker: Breaker,
 }
 
 impl Recorded for Envelope {

@@ -80,6 +80,7 @@ fn sample_receipt() -> Receipt {
         next_attempt_ms: Some(1_700_000_002_000),
         dead_letter_reason: None,
         trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".into()),
+        breaker: Breaker::HalfOpen,
     }
 }
 
@@ -228,11 +229,14 @@ prop_compose! {
             Outcome::Unspecified, Outcome::Delivered, Outcome::Retryable, Outcome::Permanent,
             Outcome::Unknown,
         ]),
+        breaker in prop::sample::select(vec![
+            Breaker::Unspecified, Breaker::Closed, Breaker::HalfOpen, Breaker::Open,
+        ]),
     ) -> Receipt {
         let latency = Latency { total_ms, ..Latency::default() };
         Receipt {
             attempt_number, outcome, settled, status, error, latency, response_body,
-            next_attempt_ms, ..sample_receipt()
+            next_attempt_ms, breaker, ..sample_receipt()
         }
     }
 }

@@ -128,3 +128,17 @@ async fn who_waits_for_a_slot_gets_it_when_the_destination_is_let_go() {
     world.acts(Act::Resume);
     waiting.await.expect("it has its slot");
 }
+
+#[test]
+fn each_record_lies_where_its_readers_look_for_it() {
+    let (names, word) = (Names::new("p."), Word::default());
+    let kept = records::kept(&names, Act::Disable, "crm", &word);
+    assert_eq!((&*kept.topic, kept.partition), ("p.ctl.state", Some(wire::control::PARTITION)));
+    assert_eq!(kept.key.as_deref(), Some(Act::Disable.key("crm").as_bytes()));
+    assert_eq!(kept.value.map(Vec::from), Act::Disable.value(&word));
+    assert_eq!(records::kept(&names, Act::Enable, "crm", &word).value, None);
+    let audited = records::audited(&names, Act::Enable, "crm", &word);
+    assert_eq!((&*audited.topic, audited.partition), ("p.ctl.audit", None));
+    assert_eq!(audited.key.as_deref(), Some(&b"crm"[..]));
+    assert_eq!(audited.value.map(Vec::from), Some(Act::Enable.audit("crm", &word)));
+}

@@ -6,7 +6,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use domain::{breaker::Change, rate::Share};
+use domain::{
+    breaker::{Change, State},
+    rate::Share,
+};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -37,6 +40,7 @@ pub(crate) struct Line {
 pub(crate) struct Leave {
     line: Arc<Line>,
     permit: Option<Permit>,
+    breaker: State,
 }
 
 impl Line {
@@ -115,7 +119,7 @@ impl Line {
         if permit.is_probe() {
             self.pace.show(flow.breaker(), flow.allowed());
         }
-        Ok(Leave { line: self.clone(), permit: Some(permit) })
+        Ok(Leave { line: self.clone(), permit: Some(permit), breaker: flow.breaker() })
     }
 
     fn ended(&self, permit: Permit, signals: Signals) {
@@ -148,6 +152,11 @@ impl Line {
 }
 
 impl Leave {
+    /// Returns what the breaker did when it gave leave.
+    pub(crate) fn breaker(&self) -> State {
+        self.breaker
+    }
+
     /// Hands it back with what the attempt's end tells.
     pub(crate) fn ended(mut self, signals: Signals) {
         if let Some(permit) = self.permit.take() {

@@ -132,3 +132,47 @@ fn what_is_refused_is_told_without_what_may_be_of_the_payload() {
         assert!(!refusal.contains("ann@") && refusal.contains("mapping"), "{refusal}");
     }
 }
+
+#[test]
+fn a_probe_has_the_credentials_and_nothing_of_a_delivery() {
+    let mut with_token = destination("https://h/hooks/in?k=1");
+    with_token.auth = Auth::Bearer("token-1234".into());
+    let request = probe(&prepared(with_token), "probe-9", NOW).expect("it is one");
+    assert_eq!((request.method().as_str(), request.body().len()), ("HEAD", 0));
+    assert_eq!(request.uri().to_string(), "https://h/hooks/in?k=1");
+    let named: std::collections::BTreeSet<_> =
+        request.headers().keys().map(|n| n.as_str()).collect();
+    assert_eq!(named, ["authorization", "user-agent", "x-from"].into());
+    let mut signed = destination("https://h/hooks/in");
+    signed.signing = vec!["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".into()];
+    let request = probe(&prepared(signed), "probe-9", NOW).expect("it is one");
+    let header = |name: &str| request.headers()[name].to_str().expect("it is a text").to_owned();
+    assert_eq!(
+        (header("webhook-id"), header("webhook-timestamp")),
+        ("probe-9".into(), "1700000000".into())
+    );
+    let keys = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"];
+    let signature = signing::standard_webhooks::signature(&keys, "probe-9", 1_700_000_000, b"");
+    assert_eq!(Some(header("webhook-signature")), signature.ok());
+}
+
+#[test]
+fn a_probe_never_leaves_the_destinations_host() {
+    let rows = [
+        ("/v2/me?fields=id", "https://h:8443/v2/me?fields=id"),
+        ("/", "https://h:8443/"),
+        ("//evil.example/x", "https://h:8443//evil.example/x"),
+        ("/../../x", "https://h:8443/x"),
+        ("/a\\b@evil.example", "https://h:8443/a/b@evil.example"),
+    ];
+    for (path, expected) in rows {
+        let mut destination = destination("https://h:8443/hooks?k=1");
+        let method = rules::ProbeMethod::Options;
+        destination.spec.probe = rules::Probe { method, path: Some(path.to_owned()) };
+        let request = probe(&prepared(destination), "probe-9", NOW).expect(path);
+        assert_eq!(
+            (request.method().as_str(), request.uri().to_string()),
+            ("OPTIONS", expected.to_owned())
+        );
+    }
+}

@@ -7,4 +7,5 @@ mod flow;
 mod letters;
 mod life;
 mod order;
+mod receipts;
 mod world;

@@ -69,6 +69,7 @@ pub(crate) fn destination(name: &str, url: &str) -> Destination {
         retry,
         outcomes: Overrides::default(),
         propagate_trace: false,
+        probe: rules::Probe::default(),
     };
     Destination { spec, signing: Vec::new(), auth: Auth::None, partitions: PARTITIONS }
 }
@@ -282,7 +283,7 @@ impl World {
         self.read(&self.names.dlq("deliver", destination), partition).await
     }
 
-    async fn read(&self, topic: &str, partition: i32) -> Vec<Record> {
+    pub(crate) async fn read(&self, topic: &str, partition: i32) -> Vec<Record> {
         let (kafka, topic) = (self.kafka.clone(), topic.to_owned());
         let reading = tokio::task::spawn_blocking(move || {
             let reader = Reader::open(&kafka, ReaderOptions::default()).unwrap();

@@ -104,7 +104,8 @@ pub(crate) fn record_start(cluster: &Cluster, job: &Job) -> Result<(), Error> {
     let mut producer = producer(cluster, &job.id, || true)?;
     producer.begin()?;
     producer.send(&state::kept(&cluster.names, job), CALL)?;
-    producer.send(&state::audited(&cluster.names, job, Happened::ReplayStarted), CALL)?;
+    let started = state::audited(&cluster.names, job, Happened::ReplayStarted, now_ms());
+    producer.send(&started, CALL)?;
     producer.flush_and_await(CALL)?;
     let deadline = Instant::now() + CALL;
     Ok(producer.commit(|| Instant::now() < deadline)?)
@@ -391,7 +392,7 @@ impl<'a> Attempt<'a> {
         self.begin()?;
         self.send_job()?;
         let names = &self.runner.cluster.names;
-        let audited = state::audited(names, &self.job, Happened::ReplayFinished);
+        let audited = state::audited(names, &self.job, Happened::ReplayFinished, now);
         self.out.producer.send(&audited, CALL)?;
         self.commit(scan, lessons)?;
         Ok(self.job.clone())

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use wire::{
-    Delivery, Envelope, Receipt, Recorded, headers,
+    Breaker, Delivery, Envelope, Latency, Receipt, Recorded, headers,
     topics::{Names, TopicKind},
 };
 
@@ -264,7 +264,28 @@ fn attempt(receipt: &Receipt) -> String {
     };
     let (destination, outcome) = (&receipt.destination, receipt.outcome.label());
     let number = receipt.attempt_number;
-    format!("to {destination}, attempt {number}: {outcome}{status}{error}{last}")
+    let beside = beside(receipt);
+    format!("to {destination}, attempt {number}: {outcome}{status}{error}{last}{beside}")
+}
+
+/// How long it took, the third party's id of it, and the breaker where it was not simply closed.
+fn beside(receipt: &Receipt) -> String {
+    let Latency { dns_ms, connect_ms, tls_ms, first_byte_ms, total_ms } = receipt.latency;
+    let steps = [("dns", dns_ms), ("connect", connect_ms), ("tls", tls_ms)];
+    let steps = steps.into_iter().chain([("first byte", first_byte_ms)]);
+    let steps: Vec<_> = steps.filter_map(|(name, ms)| Some(format!("{name} {:.1}", ms?))).collect();
+    let took = total_ms.map(|total| match steps.as_slice() {
+        [] => format!("{total:.1} ms"),
+        steps => format!("{total:.1} ms ({})", steps.join(", ")),
+    });
+    let id = receipt.provider_request_id.as_ref().map(|id| format!("their id {id}"));
+    let breaker = match receipt.breaker {
+        Breaker::Unspecified | Breaker::Closed => None,
+        Breaker::HalfOpen => Some("the breaker's probe".to_owned()),
+        Breaker::Open => Some("breaker open".to_owned()),
+    };
+    let parts = [took, id, breaker].into_iter().flatten();
+    parts.map(|part| format!("; {part}")).collect()
 }
 
 #[cfg(test)]

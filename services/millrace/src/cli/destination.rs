@@ -25,6 +25,13 @@ pub(crate) enum DestinationAction {
     Pause(Pause),
     /// Takes a pause back.
     Resume(Back),
+    /// Asks a destination once, without an event: what it answers, how long each step takes, and what a
+    /// delivery answered so would become. Exit code 1 where it fails.
+    ///
+    /// It resolves, keeps to the egress guard, connects and shows the destination's credentials as
+    /// deliver does, from where it runs; it sends what the catalog says under `probe`, or HEAD, and never
+    /// a body. A hold does not keep it back.
+    Probe(Probe),
     /// Sends again to a destination that is disabled since it answered 410 Gone.
     Enable(Back),
 }
@@ -57,6 +64,20 @@ pub(crate) struct Pause {
 pub(crate) struct Back {
     /// The destination.
     pub(crate) name: String,
+    /// Why, for the audit.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = line)]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) who: Who,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Probe {
+    /// The destination.
+    pub(crate) name: String,
+    /// How the finding is printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
     /// Why, for the audit.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = line)]
     pub(crate) reason: String,
@@ -102,7 +123,7 @@ mod tests {
     #[test]
     fn a_pause_says_which_destination_and_why_on_one_line() {
         let long = "x".repeat(1025);
-        let rows: [(&[&str], bool); 10] = [
+        let rows: [(&[&str], bool); 13] = [
             (&["list"], true),
             (&["list", "--format", "json"], true),
             (&["list", "--format", "xml"], false),
@@ -112,6 +133,9 @@ mod tests {
             (&["pause", "crm", "--reason", "a\nb"], false),
             (&["pause", "crm", "--reason", &long], false),
             (&["resume", "crm"], true),
+            (&["probe", "crm", "--format", "json", "--by", "ann"], true),
+            (&["probe", "crm", "--reason", "a\nb"], false),
+            (&["probe"], false),
             (&["enable", "crm", "--reason", "back", "--by", "ann"], true),
         ];
         for (arguments, is_right) in rows {

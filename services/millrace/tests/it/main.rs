@@ -5,6 +5,8 @@ mod catalog;
 mod destination;
 mod dlq;
 mod embedded;
+mod probe;
+mod signature;
 mod topics;
 
 use std::{

@@ -31,6 +31,7 @@ pub(super) fn check(entry: &Entry<'_>, context: &mut Context<'_>) -> Option<Dest
     let flow = flow::check(entry, &file, context);
     let retry = retry::check(entry, &file.retry, context);
     let outcomes = outcomes(entry, &file.outcomes, context);
+    let probe = probe(entry, &file.probe, context);
     let signing = match &file.signing {
         Some(signing) => signing_keys(entry, signing, context),
         None => Vec::new(),
@@ -53,6 +54,7 @@ pub(super) fn check(entry: &Entry<'_>, context: &mut Context<'_>) -> Option<Dest
         retry,
         outcomes,
         propagate_trace: file.propagate_trace,
+        probe,
     };
     let partitions = file.partitions.unwrap_or(PARTITIONS_DEFAULT);
     Some(Destination { spec, signing, auth, partitions })
@@ -141,6 +143,18 @@ fn outcomes(
         }
     }
     Overrides(overrides)
+}
+
+fn probe(entry: &Entry<'_>, spec: &file::Probe, context: &mut Context<'_>) -> rules::Probe {
+    let is_sent = |c: char| !c.is_whitespace() && !c.is_control() && c != '#';
+    if let Some(path) = &spec.path
+        && !(path.starts_with('/') && path.chars().all(is_sent))
+    {
+        let what = format!("probe.path of {} is no path", entry.name);
+        let why = "it is asked of the destination's own host, so it begins with a slash";
+        context.mistake(entry, "/probe/path", what, why, "write e.g. /v2/me?fields=id");
+    }
+    rules::Probe { method: spec.method, path: spec.path.clone() }
 }
 
 fn signing_keys(

@@ -1,5 +1,7 @@
 //! Versions of a schema that differ by a field or a symbol read each other's records.
 
+use std::{fs, path::Path};
+
 use apache_avro::{Schema, schema_compatibility::SchemaCompatibility, types::Value};
 use serde_json::{Value as Json, json};
 
@@ -85,6 +87,13 @@ fn a_field_that_an_older_version_lacks_has_its_default() {
 
 #[test]
 fn a_symbol_of_a_later_version_is_read_as_the_default_and_ours_keep_their_meaning() {
+    let later = with_a_symbol(Kind::Receipt, "breaker");
+    let decoder = Decoder::new(&later.to_string()).expect("it is a schema");
+    let newer = written_later(&sample_receipt(), &later, |fields| {
+        set(fields, "breaker", Value::Enum(0, "newer".into()));
+    });
+    let wanted = Receipt { breaker: Breaker::Unspecified, ..sample_receipt() };
+    assert_eq!(decoder.decode::<Receipt>(&newer), Ok(wanted));
     let later = with_a_symbol(Kind::Receipt, "outcome");
     let decoder = Decoder::new(&later.to_string()).expect("it is a schema");
     let newer = written_later(&sample_receipt(), &later, |fields| {
@@ -112,6 +121,7 @@ fn every_kind_may_gain_and_lose_fields_and_symbols() {
         (Kind::Envelope, with_a_field(Kind::Envelope)),
         (Kind::Delivery, with_a_symbol(Kind::Delivery, "order")),
         (Kind::Receipt, with_a_symbol(Kind::Receipt, "outcome")),
+        (Kind::Receipt, with_a_symbol(Kind::Receipt, "breaker")),
     ];
     for (kind, later) in cases {
         let ours = Schema::parse_str(kind.schema()).expect("our schema parses");
@@ -119,4 +129,26 @@ fn every_kind_may_gain_and_lose_fields_and_symbols() {
         SchemaCompatibility::mutual_read(&ours, &later)
             .unwrap_or_else(|error| panic!("{}: {error}", kind.name()));
     }
+}
+
+#[test]
+fn every_version_reads_every_other() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    let files = fs::read_dir(folder).expect("the golden files are there");
+    let files = files.map(|file| file.expect("it is a file").path());
+    let versions: Vec<_> = files
+        .filter(|file| file.extension().is_some_and(|end| end == "avsc"))
+        .map(|file| (file.clone(), fs::read_to_string(file).expect("it is a text")))
+        .collect();
+    for (file, version) in &versions {
+        let version = Schema::parse_str(version).expect("it is a schema");
+        let of_kind = |other: &Schema| other.name() == version.name();
+        let others = versions.iter().map(|(_, text)| Schema::parse_str(text).expect("it is one"));
+        let alike: Vec<_> = others.filter(of_kind).collect();
+        for other in alike {
+            SchemaCompatibility::mutual_read(&version, &other)
+                .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        }
+    }
+    assert!(versions.len() > Kind::ALL.len(), "a kind has more than one version");
 }
