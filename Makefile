@@ -6,7 +6,7 @@ SHELL := bash
 export PATH := $(CURDIR)/.cache/tools/bin:$(PATH)
 MILLRACE := target/debug/millrace
 
-.PHONY: help demo dev up down test check deploy-check docs-check fmt bench chaos million clean
+.PHONY: help demo dev up down test check deploy-check docs-check fmt bench simulate chaos million clean
 
 help: ## says what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -51,6 +51,11 @@ bench: ## measures each service beside its floor; BENCH="ingest --pairs 3" measu
 	@.ci/setup test
 	cargo build --quiet --release --package millrace --package millrace-floor --package millrace-bench
 	target/release/bench $(BENCH)
+
+simulate: ## runs random histories of the delivery engine without a broker; SEEDS=9 DELIVERIES=9000, or SEED=17 alone
+	@.ci/setup test
+	MILLRACE_SIMULATE_SEEDS=$(SEEDS) MILLRACE_SIMULATE_DELIVERIES=$(DELIVERIES) MILLRACE_SIMULATE_SEED=$(SEED) \
+	  cargo nextest run --workspace --all-targets -E 'package(deliver) & test(/simulate::tests/)' --no-capture
 
 chaos: ## kills every service 20 times and a broker 5 times under load
 	@.ci/setup test

@@ -86,6 +86,12 @@ impl Gates {
         Self { names, series, clock: Clock::new(), by_name: Mutex::default() }
     }
 
+    /// Counts time by another clock; before any gate is made.
+    #[cfg(test)]
+    pub(crate) fn timed_by(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
     /// Returns a destination's gate; one that the catalog does not have is shut.
     pub(crate) fn of(&self, name: &str) -> Arc<Gate> {
         let mut gates = self.by_name.lock();
@@ -132,6 +138,23 @@ impl Gate {
         let prepared = self.now.borrow().clone()?;
         let leave = self.line.try_leave()?;
         Some(Slot { prepared, leave })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn stand(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        self.line.stand()
+    }
+
+    /// Asks as the first of those who wait does.
+    #[cfg(test)]
+    pub(crate) fn ask(&self) -> Result<Slot, crate::flow::Wait> {
+        let prepared = self.now.borrow().clone().expect("the catalog has it");
+        self.line.ask().map(|leave| Slot { prepared, leave })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn breaker(&self) -> domain::breaker::State {
+        self.line.breaker()
     }
 
     /// Waits until the destination is in the catalog and bears another request.

@@ -5,27 +5,89 @@
 //! It does not commit; it says what is complete, and only once a receipt or a dead letter of it is
 //! acknowledged.
 
+mod crew;
 mod steps;
 
-use std::{collections::VecDeque, future::Future, pin::pin, time::Duration};
+use std::{collections::VecDeque, pin::pin, sync::Arc};
 
-use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use futures::StreamExt;
 use kafka_io::{Acks, Effect, Lane, Partition, Record, Taken};
 use registry_io::DecodeError;
 use tokio::time::Instant;
-use wire::Delivery;
+use tokio_util::sync::CancellationToken;
+use wire::{Delivery, Receipt};
 
 use crate::{
-    gate::Slot,
+    gate::{Gate, Slot},
     held::{End, GivenUp, Held, Tried},
     keys::Keys,
     shared::Place,
     story::Story,
 };
-use domain::dead_letter::Reason;
+use crew::Crew;
+use domain::{dead_letter::Reason, time::UnixMillis};
+
+/// What performs what a lane decides, and tells it the time: the service's [`Crew`], or a simulation.
+pub(crate) trait Hands {
+    fn now(&self) -> UnixMillis;
+    /// Decodes a delivery whose schema is known.
+    fn decode(&self, record: &Record) -> Result<Delivery, DecodeError>;
+    fn story(&self, record: &Record) -> Story;
+    /// Takes note that the destination says it is gone, to an attempt that began then.
+    fn gone(&self, event_id: &str, begun: UnixMillis);
+    /// A named point of the code is reached.
+    fn hit(&self, point: &'static str);
+    /// Begins a step; what it comes to goes to [`Work::took`].
+    fn begin(&mut self, todo: Todo);
+}
+
+/// A step that a lane wants done.
+pub(crate) enum Todo {
+    /// Fetch the record's schema.
+    Read(Box<Taken>),
+    /// Wait until one more request may start.
+    Slot,
+    Attempt(Box<Held>, Slot),
+    /// Record a failed attempt, and wait until the next one is due.
+    Wait {
+        held: Box<Held>,
+        at: UnixMillis,
+        receipt: Box<Receipt>,
+    },
+    /// Record a delivery.
+    Settle {
+        held: Box<Held>,
+        receipt: Box<Receipt>,
+        effect: Effect,
+    },
+    /// Record that it is given up on.
+    GiveUp {
+        held: Box<Held>,
+        why: GivenUp,
+        receipt: Box<Receipt>,
+    },
+    /// Record that it is not for this destination.
+    TurnAway {
+        held: Box<Held>,
+        why: GivenUp,
+    },
+    /// Record that it is no delivery.
+    Bury {
+        record: Box<Record>,
+        story: Story,
+        why: GivenUp,
+    },
+}
+
+/// The most that a lane holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) records: usize,
+    pub(crate) bytes: usize,
+}
 
 /// What a step of a record came to.
-enum Step {
+pub(crate) enum Step {
     /// A record's schema was fetched, or it never decodes.
     Read { taken: Box<Taken>, read: Result<Box<Delivery>, String> },
     /// An attempt is over.
@@ -44,34 +106,38 @@ enum Step {
 pub(crate) async fn run(mut lane: Lane, place: Place, acks: Acks) {
     // Given up before the lane is, so that no two members have one share.
     let _share = place.gate.own();
-    let mut work = Work::new(lane.partition.clone(), place, acks);
+    let (shared, partition) = (place.shared.clone(), lane.partition.clone());
+    let mut work = Work::new(partition, &place, acks.clone(), Crew::new(place.clone(), acks));
+    let mut cut_off_at = None;
     // Asked once, not for each step.
-    let mut stopped = pin!(work.place.intake.clone().cancelled_owned());
+    let mut stopped = pin!(place.intake.clone().cancelled_owned());
     let mut closing = pin!(lane.closing.clone().cancelled_owned());
     loop {
-        tokio::select! {
+        let drain = tokio::select! {
             biased;
             // A service that stops closes its lanes as well, and may take longer than a rebalance.
-            () = &mut stopped, if !work.is_stopping() => {
-                work.stop(work.place.shared.config.drain());
-            }
+            () = &mut stopped, if !work.is_stopping() => Some(shared.config.drain()),
             () = &mut closing, if !work.is_stopping() => {
-                work.place.shared.hook.hit("deliver.during_revoke");
-                work.stop(work.place.shared.config.revoke_drain());
+                shared.hook.hit("deliver.during_revoke");
+                Some(shared.config.revoke_drain())
             }
-            () = until(work.cut_off_at), if work.is_stopping() => break,
-            Some(step) = work.steps.next() => work.took(step),
+            () = until(cut_off_at), if work.is_stopping() => break,
+            Some(step) = work.hands.steps.next() => { work.took(step); None }
             record = lane.records.recv(), if work.has_room() => match record {
-                Some(taken) => work.take(taken),
-                None => work.stop(work.place.shared.config.revoke_drain()),
+                Some(taken) => { work.take(taken); None }
+                None => Some(shared.config.revoke_drain()),
             },
             else => break,
+        };
+        if let Some(drain) = drain {
+            cut_off_at = Some(Instant::now() + drain);
+            work.stop();
         }
-        if work.is_stopping() && work.steps.is_empty() {
+        if work.is_stopping() && work.hands.steps.is_empty() {
             break;
         }
     }
-    work.tell_left();
+    work.hands.tell_left(&work.partition);
 }
 
 async fn until(at: Option<Instant>) {
@@ -81,60 +147,85 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-struct Work {
+/// What a lane holds, and what it decides.
+pub(crate) struct Work<H> {
     partition: Partition,
-    place: Place,
+    bounds: Bounds,
+    gate: Arc<Gate>,
+    intake: CancellationToken,
     acks: Acks,
+    pub(crate) hands: H,
     keys: Keys<Box<Held>>,
     /// Records whose turn it is, in the order of their requests.
     ready: VecDeque<Box<Held>>,
     /// Whether a slot is waited for: one future waits for all that are ready.
     waits_for_slot: bool,
-    steps: FuturesUnordered<BoxFuture<'static, Step>>,
     records: usize,
     bytes: usize,
     /// A record whose schema is being fetched: nothing may overtake it.
     reading: bool,
-    /// Set once the lane stops.
-    cut_off_at: Option<Instant>,
+    stopping: bool,
 }
 
-impl Work {
-    fn new(partition: Partition, place: Place, acks: Acks) -> Self {
+impl Work<Crew> {
+    fn new(partition: Partition, place: &Place, acks: Acks, crew: Crew) -> Self {
+        let config = &place.shared.config;
+        let bounds = Bounds { records: config.lane_records, bytes: config.lane_bytes };
+        Self::with(crew, partition, bounds, (place.gate.clone(), place.intake.clone()), acks)
+    }
+}
+
+impl<H: Hands> Work<H> {
+    /// Begins with nothing; `intake` is cancelled when the lane stops.
+    pub(crate) fn with(
+        hands: H,
+        partition: Partition,
+        bounds: Bounds,
+        (gate, intake): (Arc<Gate>, CancellationToken),
+        acks: Acks,
+    ) -> Self {
         Self {
             partition,
-            place,
+            bounds,
+            gate,
+            intake,
             acks,
+            hands,
             keys: Keys::default(),
             ready: VecDeque::new(),
             waits_for_slot: false,
-            steps: FuturesUnordered::new(),
             records: 0,
             bytes: 0,
             reading: false,
-            cut_off_at: None,
+            stopping: false,
         }
     }
 
-    fn is_stopping(&self) -> bool {
-        self.cut_off_at.is_some()
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping
     }
 
-    fn has_room(&self) -> bool {
-        let config = &self.place.shared.config;
-        let room = self.records < config.lane_records && self.bytes < config.lane_bytes;
+    /// Returns what is held: taken and not done with.
+    #[cfg(test)]
+    pub(crate) fn holds(&self) -> Bounds {
+        Bounds { records: self.records, bytes: self.bytes }
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        let room = self.records < self.bounds.records && self.bytes < self.bounds.bytes;
         room && !self.reading && !self.is_stopping() && !self.is_shut()
     }
 
     /// Says whether taking more in is no use: some wait already, and nothing of the destination's may
     /// start. With none that waits, the next one is taken, since only who asks finds it open again.
     fn is_shut(&self) -> bool {
-        !self.ready.is_empty() && self.place.gate.is_shut()
+        !self.ready.is_empty() && self.gate.is_shut()
     }
 
-    fn stop(&mut self, drain: Duration) {
-        self.cut_off_at = Some(Instant::now() + drain);
-        self.place.intake.cancel();
+    /// Takes no more in, and begins no attempt.
+    pub(crate) fn stop(&mut self) {
+        self.stopping = true;
+        self.intake.cancel();
         self.leave_ready();
     }
 
@@ -154,33 +245,32 @@ impl Work {
     }
 
     fn note_head(&self, held: &Held) {
-        let head = held.head(self.place.shared.now(), self.place.gate.stood_still());
+        let head = held.head(self.hands.now(), self.gate.stood_still());
         self.acks.retrying(&self.partition, held.record.offset, head);
     }
 
-    fn take(&mut self, taken: Taken) {
+    pub(crate) fn take(&mut self, taken: Taken) {
         self.records += 1;
         self.bytes += taken.record.bytes();
-        let value = taken.record.value.as_deref().unwrap_or_default();
-        match self.place.shared.registry.decode_cached::<Delivery>(value) {
+        match self.hands.decode(&taken.record) {
             Ok(delivery) => self.admit(taken, delivery),
             Err(DecodeError::Undecodable(why)) => self.undecodable(taken.record, why),
             Err(DecodeError::Unknown(_) | DecodeError::Unavailable(_)) => {
                 self.reading = true;
-                self.step(steps::read(self.place.clone(), Box::new(taken)));
+                self.hands.begin(Todo::Read(Box::new(taken)));
             }
         }
     }
 
     fn admit(&mut self, taken: Taken, delivery: Delivery) {
         let Taken { record, head } = taken;
-        let mut story = self.story(&record);
+        let mut story = self.hands.story(&record);
         story.tells(&delivery);
-        let still = self.place.gate.stood_still();
+        let still = self.gate.stood_still();
         let held = Box::new(Held::new(record, delivery, story, head, still));
-        if held.delivery.destination != self.place.gate.name {
-            let why = stranger(&held.delivery.destination, &self.place.gate.name);
-            return self.step(steps::turn_away(self.place.clone(), held, why));
+        if held.delivery.destination != self.gate.name {
+            let why = stranger(&held.delivery.destination, &self.gate.name);
+            return self.hands.begin(Todo::TurnAway { held, why });
         }
         let turn = held.turn.clone();
         if let Some(held) = self.keys.admit(&turn, held) {
@@ -189,17 +279,13 @@ impl Work {
     }
 
     fn undecodable(&mut self, record: Record, message: String) {
-        let story = self.story(&record);
+        let story = self.hands.story(&record);
         let error_type = "undecodable".to_owned();
         let why = GivenUp { reason: Reason::Undecodable, error_type, message };
-        self.step(steps::bury(self.place.clone(), Box::new(record), story, why));
+        self.hands.begin(Todo::Bury { record: Box::new(record), story, why });
     }
 
-    fn story(&self, record: &Record) -> Story {
-        Story::begin(&self.place.shared, &self.place.gate, record)
-    }
-
-    fn took(&mut self, step: Step) {
+    pub(crate) fn took(&mut self, step: Step) {
         match step {
             Step::Read { taken, read } => {
                 self.reading = false;
@@ -218,7 +304,7 @@ impl Work {
                 self.send_ready();
             }
             Step::Recorded { offset, bytes, effect } => {
-                self.place.shared.hook.hit("deliver.before_complete");
+                self.hands.hit("deliver.before_complete");
                 self.acks.complete(&self.partition, offset);
                 drop(effect);
                 self.records -= 1;
@@ -234,28 +320,26 @@ impl Work {
 
     fn tried(&mut self, tried: Tried) {
         let Tried { held, end } = tried;
-        let place = self.place.clone();
         match end {
             End::Again { at, receipt } => {
                 self.note_head(&held);
-                self.step(steps::wait(place, held, at, receipt));
+                self.hands.begin(Todo::Wait { held, at, receipt });
             }
             End::Gone { begun, receipt } => {
-                let now = place.shared.now();
-                let event_id = &held.delivery.event_id;
-                place.shared.control.gone(&place.gate, event_id, begun, now);
+                let now = self.hands.now();
+                self.hands.gone(&held.delivery.event_id, begun);
                 // It keeps its place and its key's followers behind it until somebody enables the
                 // destination: the gate holds what is ready.
                 self.note_head(&held);
-                self.step(steps::wait(place, held, now, receipt));
+                self.hands.begin(Todo::Wait { held, at: now, receipt });
             }
             End::Delivered(receipt) => {
                 self.next_of(&held);
-                self.step(steps::settle(place, held, receipt, self.acks.effect()));
+                self.hands.begin(Todo::Settle { held, receipt, effect: self.acks.effect() });
             }
             End::GivenUp { why, receipt } => {
                 self.next_of(&held);
-                self.step(steps::give_up(place, held, why, receipt));
+                self.hands.begin(Todo::GiveUp { held, why, receipt });
             }
         }
     }
@@ -274,41 +358,26 @@ impl Work {
     }
 
     fn send_ready(&mut self) {
-        if self.place.intake.is_cancelled() {
+        if self.intake.is_cancelled() {
             self.leave_ready();
         }
         while !self.waits_for_slot
             && let Some(held) = self.ready.pop_front()
         {
-            let slot = self.acks.has_room().then(|| self.place.gate.try_slot()).flatten();
+            let slot = self.acks.has_room().then(|| self.gate.try_slot()).flatten();
             match slot {
                 Some(slot) => self.send(held, slot),
                 None => {
                     self.ready.push_front(held);
                     self.waits_for_slot = true;
-                    self.step(steps::slot(self.place.clone(), self.acks.clone()));
+                    self.hands.begin(Todo::Slot);
                 }
             }
         }
     }
 
     fn send(&mut self, held: Box<Held>, slot: Slot) {
-        self.step(steps::attempt(self.place.clone(), held, slot));
-    }
-
-    fn step(&mut self, step: impl Future<Output = Step> + Send + 'static) {
-        self.steps.push(Box::pin(step));
-    }
-
-    fn tell_left(&self) {
-        if !self.steps.is_empty() {
-            tracing::warn!(
-                topic = &*self.partition.topic,
-                partition = self.partition.partition,
-                requests = self.steps.len(),
-                "requests cut off, they are tried again"
-            );
-        }
+        self.hands.begin(Todo::Attempt(held, slot));
     }
 }
 

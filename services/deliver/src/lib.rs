@@ -38,6 +38,8 @@ mod topics;
 mod verdict;
 
 #[cfg(test)]
+mod simulate;
+#[cfg(test)]
 mod testing;
 
 use std::sync::Arc;

@@ -127,6 +127,13 @@ impl OffsetMap {
         self.runs.iter().map(|(first, after)| *first..*after)
     }
 
+    /// Returns the offset after the last that it says something of.
+    pub fn end(&self) -> i64 {
+        let run = self.runs.last_key_value().map(|(_, after)| *after);
+        let head = self.heads.last_key_value().map(|(offset, _)| offset + 1);
+        run.max(head).unwrap_or(self.commit_point)
+    }
+
     /// Returns how full the map is.
     ///
     /// `after_last` is the offset after the last delivered record; `span_max` is how many offsets may

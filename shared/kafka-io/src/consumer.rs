@@ -31,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::record::Record;
 
 use committer::Committer;
-pub(crate) use committer::Position;
+pub use committer::Position;
 pub(crate) use context::GroupContext;
 use context::Rebalance;
 use owned::{Owned, Owners};

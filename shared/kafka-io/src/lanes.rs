@@ -9,6 +9,7 @@ mod acks;
 mod cadence;
 mod driver;
 mod lane;
+mod ledger;
 mod session;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use acks::Shared;
 pub use acks::{Acks, Effect};
 use driver::Driver;
 pub use lane::{Lane, Taken};
+pub use ledger::Ledger;
 
 /// Lanes that wait for the service to take them. More wait in the consumer's thread.
 const LANES: usize = 256;

@@ -19,6 +19,14 @@ pub mod topics;
 mod transact;
 mod transactional_producer;
 
+/// What lanes decide without a broker, for simulations; it promises nothing to anybody else.
+#[doc(hidden)]
+pub mod simulation {
+    pub use crate::consumer::Position;
+    pub use crate::lanes::Ledger;
+    pub use crate::tracker::{Delivered, Held};
+}
+
 pub use config::{
     Config, ConfigError, ConfigProblem, DEFAULTS, GroupProtocol, Mechanism, Sasl, Tls, Token,
     TokenSource,

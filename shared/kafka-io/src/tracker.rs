@@ -21,7 +21,7 @@ const OPEN_MAX: usize = 3_000;
 
 /// What is to be done with a record that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Delivered {
+pub enum Delivered {
     /// It goes to its lane; this far it had come before.
     Open(Option<Head>),
     /// It was complete before the restart.
@@ -39,9 +39,9 @@ pub(crate) enum Completed {
 
 /// What is delivered of a partition and not complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Held {
-    pub(crate) records: usize,
-    pub(crate) bytes: usize,
+pub struct Held {
+    pub records: usize,
+    pub bytes: usize,
 }
 
 #[derive(Debug)]
@@ -59,6 +59,8 @@ struct Tracked {
     open_bytes: usize,
     /// The offset after the last delivered record.
     after_last: i64,
+    /// The offset after the last that an earlier epoch is known to have read.
+    read_before: i64,
     /// How often what a commit would say has changed, and how often it had when it was committed.
     changes: u64,
     committed: u64,
@@ -78,6 +80,7 @@ impl Tracker {
             open: BTreeMap::new(),
             open_bytes: 0,
             after_last: map.commit_point(),
+            read_before: map.end(),
             map,
             changes: 0,
             committed: 0,
@@ -141,10 +144,12 @@ impl Tracker {
     }
 
     /// Returns how many more records may be delivered: as many as leave `window` of them open, and none while what
-    /// completed behind the oldest open record fills its map, or lies too far behind it.
+    /// completed behind the oldest open record fills its map, or lies too far behind it. What an earlier epoch had read
+    /// already is read again however full its map is: only so it becomes less.
     pub(crate) fn room(&self, partition: &Partition, window: usize) -> usize {
         let Some(tracked) = self.get(partition) else { return 0 };
-        if tracked.map.usage(tracked.after_last, SPAN_MAX).is_high() {
+        let is_again = tracked.after_last < tracked.read_before;
+        if !is_again && tracked.map.usage(tracked.after_last, SPAN_MAX).is_high() {
             return 0;
         }
         window.min(OPEN_MAX).saturating_sub(tracked.open.len())
@@ -169,6 +174,16 @@ impl Tracker {
     /// Says whether [`uncommitted`](Self::uncommitted) returns nothing.
     pub(crate) fn is_committed(&self) -> bool {
         !self.tracked.values().any(Tracked::is_changed)
+    }
+
+    /// Says whether of these partitions nothing is left to commit.
+    pub(crate) fn are_committed<'a>(
+        &self,
+        partitions: impl IntoIterator<Item = &'a Partition>,
+    ) -> bool {
+        partitions
+            .into_iter()
+            .all(|partition| !self.get(partition).is_some_and(Tracked::is_changed))
     }
 
     /// Takes note of a commit that succeeded, also of one beyond what was delivered, over what is no record.

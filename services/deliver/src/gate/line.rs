@@ -29,7 +29,7 @@ pub(crate) struct Line {
     clock: Clock,
     flow: Mutex<Flow>,
     /// Held by the first of those who wait; the mutex is fair.
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
     /// For the first: there may be leave now.
     news: Notify,
     pace: Pace,
@@ -51,7 +51,7 @@ impl Line {
             destination: destination.to_owned(),
             clock,
             flow: Mutex::new(flow),
-            turn: tokio::sync::Mutex::new(()),
+            turn: Arc::default(),
             news: Notify::new(),
             pace,
         })
@@ -81,6 +81,22 @@ impl Line {
             // What happens between the look and here leaves its mark in the notification.
             let _woken = tokio::time::timeout(self.rest(wait), self.news.notified()).await;
         }
+    }
+
+    /// Takes the place of the first of those who wait, for who waits without a task.
+    #[cfg(test)]
+    pub(crate) fn stand(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        self.turn.clone().try_lock_owned().ok()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn ask(self: &Arc<Self>) -> Result<Leave, Wait> {
+        self.admit()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn breaker(&self) -> domain::breaker::State {
+        self.flow.lock().breaker()
     }
 
     /// Returns how long the destination has stood still in all.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use domain::time::UnixMillis;
 use kafka_io::{Acks, Effect, Record, Taken};
 use registry_io::DecodeError;
+use tokio::time::Instant;
 use wire::{Delivery, Receipt, headers};
 
 use super::Step;
@@ -65,9 +66,11 @@ pub(super) async fn wait(
     at: UnixMillis,
     receipt: Box<Receipt>,
 ) -> Step {
+    // Read before the receipt is written: until then the clock may step.
+    let due = Instant::now() + at.since(place.shared.now());
     write_receipt(&place, &held.story, &receipt).await;
     drop(receipt);
-    let rest = tokio::time::sleep(at.since(place.shared.now()));
+    let rest = tokio::time::sleep_until(due);
     match place.intake.run_until_cancelled(rest).await {
         Some(()) => Step::Due(held),
         None => Step::Left(Some(held)),

@@ -19,14 +19,14 @@ const WAITING: usize = 4;
 
 /// What a commit says of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Position {
-    pub(crate) partition: Partition,
+pub struct Position {
+    pub partition: Partition,
     /// The offset of the next record to read.
-    pub(crate) next: i64,
+    pub next: i64,
     /// What is complete beyond, as text; empty for nothing.
-    pub(crate) metadata: String,
+    pub metadata: String,
     /// Its owner's count of changes, so that it knows which of them the commit holds; 0 for none.
-    pub(crate) changes: u64,
+    pub changes: u64,
 }
 
 impl Position {

@@ -5,19 +5,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::cadence::Cadence;
+use super::Lane;
 use super::driver::Driver;
 use super::lane::{Feed, Taken, lane};
-use super::{Lane, LaneOptions};
-use crate::consumer::{Event, Group, GroupError, Partition};
+use super::ledger::{COMMIT_AGAIN, Ledger};
+use crate::consumer::{Event, Group, GroupError, Partition, Position};
 use crate::tracker::Delivered;
 
 /// Records that one lane is given before the next has its turn.
 const TURN: usize = 256;
 /// Limit of a commit that is waited for.
 const COMMIT: Duration = Duration::from_secs(5);
-/// Pause after a commit that failed.
-const COMMIT_AGAIN: Duration = Duration::from_millis(200);
 /// Kept of the time to stop for the last commit and for leaving the group.
 const LEAVING: Duration = Duration::from_millis(1500);
 const IDLE: Duration = Duration::from_secs(1);
@@ -43,16 +41,14 @@ pub(super) struct Session<'a> {
     leaving: Option<Leaving>,
     /// Rebalances that came while partitions were being let go.
     events: VecDeque<Event>,
-    /// When the positions changed since the last commit are to be committed.
-    cadence: Cadence,
+    ledger: Ledger,
     window_bytes: usize,
 }
 
 impl<'a> Session<'a> {
     pub(super) fn new(group: Group, driver: &'a mut Driver) -> Self {
         let window_bytes = group.lane_bytes();
-        driver.shared.begin_anew();
-        let LaneOptions { commit_every, commit_completions, .. } = driver.options;
+        let ledger = Ledger::of(driver.shared.clone(), &driver.options);
         Self {
             group,
             driver,
@@ -60,7 +56,7 @@ impl<'a> Session<'a> {
             unclaimed: VecDeque::new(),
             leaving: None,
             events: VecDeque::new(),
-            cadence: Cadence::new(commit_every, commit_completions),
+            ledger,
             window_bytes,
         }
     }
@@ -127,7 +123,7 @@ impl<'a> Session<'a> {
         let begun = self.group.assign(partitions)?;
         self.window_bytes = self.group.lane_bytes();
         for (partition, map) in begun {
-            self.driver.shared.tracker.lock().begin(&partition, map);
+            self.ledger.begin(&partition, map);
             let (feed, lane) =
                 lane(&partition, self.driver.options.window_records, &self.driver.shared.wake);
             self.feeds.insert(partition, feed);
@@ -168,9 +164,8 @@ impl<'a> Session<'a> {
 
     /// Passes over whatever completes from now on.
     fn end(&mut self, partitions: &[Partition]) {
-        let mut tracker = self.driver.shared.tracker.lock();
         for partition in partitions {
-            tracker.end(partition);
+            self.ledger.end(partition);
             self.feeds.remove(partition);
         }
     }
@@ -191,7 +186,7 @@ impl<'a> Session<'a> {
                 "partitions let go with records in flight; another member repeats them"
             );
         }
-        let committed = self.commit_and_wait(COMMIT);
+        let committed = self.commit_and_wait(&leaving.partitions, COMMIT);
         if !committed {
             tracing::warn!(
                 "positions not committed in time; another member repeats what was completed"
@@ -219,71 +214,61 @@ impl<'a> Session<'a> {
     fn fill(&mut self) -> Result<bool, GroupError> {
         let (mut more, mut full) = (false, false);
         for feed in self.feeds.values().filter(|feed| feed.is_open()) {
-            match fill_one(&mut self.group, self.driver, feed, self.window_bytes)? {
+            match fill_one(&mut self.group, &self.ledger, feed, self.window_bytes)? {
                 Filled::Turn => more = true,
                 Filled::Full => full = true,
                 Filled::Empty => {}
             }
         }
         // Room that was made before the wish to hear of it would be missed, so there is another look.
-        let look_again = full && self.driver.shared.wake_on_room();
+        let look_again = full && self.ledger.wake_on_room();
         Ok(more || look_again)
     }
 
     fn note_commits(&mut self) {
         let ended = self.group.note_commits();
-        if !ended.is_empty() && self.group.commits_open() == 0 {
-            self.driver.shared.commit_ended(ended.iter().all(|commit| commit.failure.is_none()));
+        if ended.is_empty() {
+            return;
         }
-        for commit in ended {
-            if let Some(why) = &commit.failure {
-                tracing::warn!(why, "offsets not committed, trying again");
-                self.cadence.again(Instant::now() + COMMIT_AGAIN);
-            }
-            for position in &commit.positions {
-                self.driver.shared.tracker.lock().committed(position);
-            }
+        for why in ended.iter().filter_map(|commit| commit.failure.as_ref()) {
+            tracing::warn!(why, "offsets not committed, trying again");
         }
+        let has_failed = ended.iter().any(|commit| commit.failure.is_some());
+        self.ledger.answered(has_failed, self.group.commits_open(), Instant::now());
+        ended.iter().for_each(|commit| self.ledger.stand(&commit.positions));
     }
 
     fn commit_when_due(&mut self) {
-        let due = self.cadence.is_due(self.driver.shared.changes(), Instant::now());
-        if due && self.group.commits_open() == 0 {
-            self.commit();
+        if let Some(positions) = self.ledger.due(self.group.commits_open(), Instant::now()) {
+            self.commit(positions);
         }
     }
 
-    fn commit(&mut self) {
-        self.cadence.begun();
-        self.driver.shared.commit_begins();
-        let positions = self.driver.shared.tracker.lock().uncommitted();
-        if positions.is_empty() {
-            // What was to be committed belongs to another member by now.
-            self.driver.shared.commit_ended(true);
-            return;
-        }
+    fn commit(&mut self, positions: Vec<Position>) {
         (self.driver.group.hook)("kafka.before_commit");
         if let Err(why) = self.group.commit(positions) {
-            self.driver.shared.commit_ended(false);
             tracing::warn!(%why, "offsets not committed, trying again");
-            self.cadence.again(Instant::now() + COMMIT_AGAIN);
+            self.ledger.refused(Instant::now());
         }
     }
 
-    /// Commits everything that is completed; false when that was not possible in time.
-    fn commit_and_wait(&mut self, limit: Duration) -> bool {
+    /// Commits what is completed of these partitions; false when that was not possible in time. Others may complete more
+    /// meanwhile, which is not waited for.
+    fn commit_and_wait(&mut self, partitions: &[Partition], limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let answered = self.group.await_commits(left);
             self.note_commits();
-            if self.driver.shared.tracker.lock().is_committed() {
+            if self.ledger.are_committed(partitions) {
                 return true;
             }
             if !answered || left.is_zero() {
                 return false;
             }
-            self.commit();
+            if let Some(positions) = self.ledger.commit() {
+                self.commit(positions);
+            }
             if self.group.commits_open() == 0 {
                 self.driver.shared.wake.wait(COMMIT_AGAIN.min(left));
             }
@@ -293,7 +278,7 @@ impl<'a> Session<'a> {
     /// Time until something is due.
     fn patience(&self) -> Duration {
         let now = Instant::now();
-        let commit = self.cadence.at().filter(|_| self.group.commits_open() == 0);
+        let commit = self.ledger.next_at(self.group.commits_open());
         let dues = [commit, self.leaving.as_ref().map(|leaving| leaving.deadline)];
         let next = dues.into_iter().flatten().min();
         next.map_or(IDLE, |next| next.saturating_duration_since(now).min(IDLE))
@@ -317,7 +302,7 @@ impl<'a> Session<'a> {
         }
         let in_flight = all.iter().filter(|partition| !self.is_drained(partition)).count();
         let left = deadline.saturating_duration_since(Instant::now());
-        let committed = self.commit_and_wait(left.min(COMMIT));
+        let committed = self.commit_and_wait(&all, left.min(COMMIT));
         self.end(&all);
         let closed = self.group.close(deadline.saturating_duration_since(Instant::now()));
         match (in_flight, committed) {
@@ -338,7 +323,7 @@ impl<'a> Session<'a> {
         let all: Vec<Partition> = self.feeds.keys().cloned().collect();
         self.unclaimed.clear();
         self.close(&all);
-        self.commit_and_wait(COMMIT / 2);
+        self.commit_and_wait(&all, COMMIT / 2);
         self.end(&all);
         if let Err(why) = self.group.close(COMMIT) {
             tracing::warn!(%why, "broken consumer not closed");
@@ -359,7 +344,7 @@ enum Filled {
 
 fn fill_one(
     group: &mut Group,
-    driver: &Driver,
+    ledger: &Ledger,
     feed: &Feed,
     window_bytes: usize,
 ) -> Result<Filled, GroupError> {
@@ -369,11 +354,8 @@ fn fill_one(
     if feed.is_gone() {
         return Err(dropped());
     }
-    let (mut room, mut bytes) = {
-        let tracker = driver.shared.tracker.lock();
-        let room = tracker.room(&feed.partition, driver.options.window_records);
-        (room, tracker.held(&feed.partition).bytes)
-    };
+    let (mut room, held) = ledger.room(&feed.partition);
+    let mut bytes = held.bytes;
     let mut taken = 0;
     while group.is_ready(&feed.partition) {
         if room == 0 || bytes >= window_bytes {
@@ -384,13 +366,11 @@ fn fill_one(
         }
         let Some(record) = group.take(&feed.partition) else { continue };
         taken += 1;
-        let mut tracker = driver.shared.tracker.lock();
         let Delivered::Open(head) =
-            tracker.delivered(&feed.partition, record.offset, record.bytes())
+            ledger.delivered(&feed.partition, record.offset, record.bytes())
         else {
             continue;
         };
-        drop(tracker);
         room -= 1;
         bytes += record.bytes();
         if !feed.send(Taken { record, head }) {

@@ -35,6 +35,40 @@ fn commit(tracker: &mut Tracker) -> Option<(i64, String)> {
 }
 
 #[test]
+fn a_partition_is_committed_whatever_others_have_to_commit() {
+    let (mut tracker, p) = begun(1, 0);
+    let other = Partition { partition: 1, ..partition(1) };
+    tracker.begin(&other, OffsetMap::new(0));
+    for of in [&p, &other] {
+        tracker.delivered(of, 0, 10);
+    }
+    tracker.completed(&other, 0);
+    assert!(tracker.are_committed([&p]));
+    assert!(!tracker.are_committed([&p, &other]));
+    tracker.end(&other);
+    assert!(tracker.are_committed([&p, &other]), "nothing of an ended epoch can be committed");
+}
+
+#[test]
+fn a_restart_with_a_full_map_reads_what_is_open_in_it_and_nothing_new() {
+    let (mut tracker, p) = begun(1, 0);
+    for offset in [0, 800_000] {
+        tracker.delivered(&p, offset, 10);
+    }
+    tracker.completed(&p, 800_000);
+    assert_eq!(tracker.room(&p, 10), 0, "it lies too far behind the first one");
+    let (next, metadata) = commit(&mut tracker).unwrap();
+    let p = partition(2);
+    tracker.begin(&p, OffsetMap::decode(next, &metadata).unwrap());
+    assert_eq!(tracker.room(&p, 10), 10);
+    assert_eq!(tracker.delivered(&p, 0, 10), Delivered::Open(None));
+    assert_eq!(tracker.delivered(&p, 800_000, 10), Delivered::Done);
+    assert_eq!(tracker.room(&p, 10), 0, "as before the restart");
+    tracker.completed(&p, 0);
+    assert_eq!(tracker.room(&p, 10), 10);
+}
+
+#[test]
 fn a_position_is_after_the_last_record_that_is_complete_without_a_gap() {
     let (mut tracker, p) = begun(1, 8);
     for offset in [10, 12, 17] {
