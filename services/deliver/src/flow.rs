@@ -11,7 +11,7 @@ use domain::{
     breaker::{self, Breaker, Change, State},
     catalog::Destination,
     limit::{self, Limit},
-    rate::{Bucket, Rate, Share},
+    rate::{self, Bucket, Rate, Share},
     time::MonoNanos,
 };
 
@@ -63,6 +63,8 @@ pub(crate) enum Why {
     Asked,
     /// The rate is used up.
     Rate,
+    /// The rate that it shares with other destinations is used up.
+    SharedRate,
 }
 
 /// A destination's state, one per process; it outlives the catalog's changes.
@@ -118,6 +120,7 @@ impl Why {
             Self::Concurrency => "concurrency",
             Self::Asked => "asked",
             Self::Rate => "rate",
+            Self::SharedRate => "shared_rate",
         }
     }
 }
@@ -146,9 +149,21 @@ impl Flow {
         if !self.bucket.take(now) {
             return Err(Wait { why: Why::Rate, until: self.bucket.next_at(now) });
         }
-        let permit = self.breaker.admit(now).expect("nothing changed since it said that it admits");
-        self.in_flight += 1;
-        Ok(Permit(permit))
+        Ok(self.begin(now))
+    }
+
+    /// The same where destinations share a rate: a token of each bucket, or of none.
+    pub(crate) fn admit_sharing(
+        &mut self,
+        shared: &mut Bucket,
+        now: MonoNanos,
+    ) -> Result<Permit, Wait> {
+        if let Some(wait) = self.wait(now) {
+            return Err(wait);
+        }
+        let taken = rate::take_both(&mut self.bucket, shared, now);
+        taken.map_err(|until| Wait { why: Why::SharedRate, until })?;
+        Ok(self.begin(now))
     }
 
     /// Takes note of how an attempt ended.
@@ -230,7 +245,15 @@ impl Flow {
         self.limit.allowed()
     }
 
-    fn wait(&self, now: MonoNanos) -> Option<Wait> {
+    /// Counts an attempt in that nothing stands in the way of.
+    fn begin(&mut self, now: MonoNanos) -> Permit {
+        let permit = self.breaker.admit(now).expect("nothing changed since it said that it admits");
+        self.in_flight += 1;
+        Permit(permit)
+    }
+
+    /// What of its own stands in the way of an attempt that would start now.
+    pub(crate) fn wait(&self, now: MonoNanos) -> Option<Wait> {
         if let Some(wait) = self.shut(now) {
             return Some(wait);
         }

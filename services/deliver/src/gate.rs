@@ -3,6 +3,7 @@
 //! A catalog that changes changes what is here; the next attempt uses it. It starts nothing.
 
 mod line;
+mod pool;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +13,7 @@ use std::{
 
 use base64::Engine as _;
 use catalog_io::{Auth, Catalog, Destination};
-use domain::rate::Share;
+use domain::{catalog::SharedRate, rate::Share};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use http_io::redact::Secrets;
 use parking_lot::Mutex;
@@ -28,6 +29,7 @@ use crate::{
 };
 
 use line::{Leave, Line};
+use pool::Pool;
 
 /// All destinations that have or had lanes.
 pub(crate) struct Gates {
@@ -35,6 +37,8 @@ pub(crate) struct Gates {
     series: crate::series::Families,
     clock: Clock,
     by_name: Mutex<HashMap<String, Arc<Gate>>>,
+    /// By the names of the shared rates.
+    pools: Mutex<HashMap<String, Arc<Pool>>>,
 }
 
 /// One destination; it outlives the catalog's changes.
@@ -47,6 +51,8 @@ pub(crate) struct Gate {
     now: watch::Sender<Option<Arc<Prepared>>>,
     line: Arc<Line>,
     partitions: Mutex<Partitions>,
+    /// The rate it shares with others.
+    pool: Mutex<Option<Arc<Pool>>>,
 }
 
 /// How many partitions a destination has, replays included, and how many of them are lanes here.
@@ -83,7 +89,13 @@ pub(crate) struct Prepared {
 
 impl Gates {
     pub(crate) fn new(names: Names, series: crate::series::Families) -> Self {
-        Self { names, series, clock: Clock::new(), by_name: Mutex::default() }
+        Self {
+            names,
+            series,
+            clock: Clock::new(),
+            by_name: Mutex::default(),
+            pools: Mutex::default(),
+        }
     }
 
     /// Counts time by another clock; before any gate is made.
@@ -106,6 +118,7 @@ impl Gates {
             now: watch::Sender::new(None),
             line: Line::new(name, Numbers::unlisted(), self.clock, self.series.pace.of(name)),
             partitions: Mutex::default(),
+            pool: Mutex::default(),
         });
         gates.insert(name.to_owned(), gate.clone());
         gate
@@ -114,13 +127,24 @@ impl Gates {
     /// Takes what a catalog says; what it does not name is shut.
     pub(crate) fn adopt(&self, catalog: &Catalog) {
         for (name, destination) in &catalog.destinations {
-            self.of(name.as_str()).adopt(destination);
+            let pool = destination.shared_rate.as_ref().map(|shared| self.pool(shared));
+            self.of(name.as_str()).adopt(destination, pool);
         }
         for gate in self.by_name.lock().values() {
             if !catalog.destinations.contains_key(gate.name.as_str()) {
                 gate.now.send_replace(None);
+                gate.share_rate(None);
             }
         }
+    }
+
+    /// Returns a shared rate, as the catalog says it now.
+    fn pool(&self, shared: &SharedRate) -> Arc<Pool> {
+        let mut pools = self.pools.lock();
+        let new = || Arc::new(Pool::new(shared.rate, self.clock));
+        let pool = pools.entry(shared.name.clone()).or_insert_with(new).clone();
+        pool.set_rate(shared.rate);
+        pool
     }
 
     /// Takes how many partitions each destination was found to have, replays included.
@@ -196,7 +220,7 @@ impl Gate {
         let _ = self.now.subscribe().wait_for(Option::is_some).await;
     }
 
-    fn adopt(&self, destination: &Arc<Destination>) {
+    fn adopt(&self, destination: &Arc<Destination>, pool: Option<Arc<Pool>>) {
         let before = self.now.borrow().clone();
         if before.as_ref().is_some_and(|b| Arc::ptr_eq(&b.destination, destination)) {
             return;
@@ -204,7 +228,21 @@ impl Gate {
         self.line.set_numbers(Numbers::of(&destination.spec));
         let listed = u32::try_from(destination.partitions).unwrap_or(0).saturating_mul(2);
         self.repartition(|partitions| partitions.listed = listed);
+        self.share_rate(pool);
         self.now.send_replace(Some(Arc::new(Prepared::new(destination.clone()))));
+    }
+
+    /// Takes the rate that it shares from now on, and leaves the one it shared.
+    fn share_rate(&self, pool: Option<Arc<Pool>>) {
+        let partitions = self.partitions.lock();
+        let before = std::mem::replace(&mut *self.pool.lock(), pool.clone());
+        if let Some(before) = before.filter(|b| !pool.as_ref().is_some_and(|p| Arc::ptr_eq(b, p))) {
+            before.set_share(&self.name, None);
+        }
+        if let Some(pool) = &pool {
+            pool.set_share(&self.name, Some(partitions.share()));
+        }
+        self.line.set_pool(pool);
     }
 
     fn repartition(&self, change: impl FnOnce(&mut Partitions)) {
@@ -215,6 +253,9 @@ impl Gate {
         if share != before {
             // Under the lock, so that the last share told is the last that there was.
             self.line.set_share(share);
+            if let Some(pool) = &*self.pool.lock() {
+                pool.set_share(&self.name, Some(share));
+            }
         }
     }
 }
@@ -296,6 +337,7 @@ fn secrets(destination: &Destination) -> Vec<SecretString> {
 mod tests {
     use catalog_io::Catalog;
     use chassis::Metrics;
+    use domain::{rate::Rate, time::MonoNanos};
 
     use super::*;
     use crate::{series::Families, testing};
@@ -357,6 +399,31 @@ mod tests {
         drop((first, second));
         let _lanes = [(); 6].map(|()| gate.own());
         assert_eq!(slots(&gate).len(), 12);
+    }
+
+    #[tokio::test]
+    async fn a_shared_rate_is_one_for_its_destinations_and_shared_out_by_all_their_partitions() {
+        let gates = gates();
+        let sharing = |name: &str| {
+            let mut destination = testing::destination("https://x.example");
+            destination.spec.name = name.parse().expect("it is a name");
+            let rate = Rate::per_second(0.001).expect("it is a rate");
+            destination.shared_rate = Some(SharedRate { name: "app".to_owned(), rate });
+            (destination.spec.name.clone(), Arc::new(destination))
+        };
+        let destinations = BTreeMap::from([sharing("crm"), sharing("mail")]);
+        gates.adopt(&Catalog { destinations, ..catalog(1) });
+        let (crm, mail) = (gates.of("crm"), gates.of("mail"));
+        let _lanes = [crm.own(), crm.own(), mail.own(), mail.own()];
+        assert!(crm.try_slot().is_none() && mail.try_slot().is_none(), "it begins empty");
+        let pool = crm.pool.lock().clone().expect("it shares a rate");
+        assert!(mail.pool.lock().as_ref().is_some_and(|other| Arc::ptr_eq(other, &pool)));
+        let late = MonoNanos(u64::MAX);
+        assert!(pool.bucket().take(late), "all four partitions are here");
+        // What the catalog says no longer is no limit any longer.
+        gates.adopt(&Catalog { version: "2".to_owned(), ..catalog(1) });
+        assert!(crm.pool.lock().is_none() && mail.pool.lock().is_none());
+        assert!(crm.try_slot().is_some());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{keys::Turn, story::Story};
 /// A record whose delivery was read and is not settled.
 pub(crate) struct Held {
     pub(crate) record: Record,
-    /// Without its body, which is beside it.
+    /// Without its body, which is beside it, and what its fallback would send, which few need.
     pub(crate) delivery: Delivery,
     pub(crate) body: Bytes,
     pub(crate) turn: Turn,
@@ -78,6 +78,7 @@ impl Held {
         still: Duration,
     ) -> Self {
         let body = body(&record, std::mem::take(&mut delivery.request.body));
+        delivery.fallback = None;
         let turn = match (delivery.order, &record.key) {
             (Order::None, _) | (Order::Strict, None) => Turn::Free,
             (Order::Strict, Some(key)) => Turn::Key(key.clone()),

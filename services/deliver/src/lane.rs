@@ -6,6 +6,7 @@
 //! acknowledged.
 
 mod crew;
+mod handing;
 mod steps;
 
 use std::{collections::VecDeque, pin::pin, sync::Arc};
@@ -15,9 +16,10 @@ use kafka_io::{Acks, Effect, Lane, Partition, Record, Taken};
 use registry_io::DecodeError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wire::{Delivery, Receipt};
+use wire::{Delivery, HandedOver, Receipt};
 
 use crate::{
+    fallback::Rule,
     gate::{Gate, Slot},
     held::{End, GivenUp, Held, Tried},
     keys::Keys,
@@ -26,6 +28,7 @@ use crate::{
 };
 use crew::Crew;
 use domain::{dead_letter::Reason, time::UnixMillis};
+use handing::Handed;
 
 /// What performs what a lane decides, and tells it the time: the service's [`Crew`], or a simulation.
 pub(crate) trait Hands {
@@ -33,6 +36,8 @@ pub(crate) trait Hands {
     /// Decodes a delivery whose schema is known.
     fn decode(&self, record: &Record) -> Result<Delivery, DecodeError>;
     fn story(&self, record: &Record) -> Story;
+    /// Returns the fallback that takes what is given up on for this reason.
+    fn fallback(&self, held: &Held, reason: Reason) -> Option<Arc<Rule>>;
     /// Takes note that the destination says it is gone, to an attempt that began then.
     fn gone(&self, event_id: &str, begun: UnixMillis);
     /// A named point of the code is reached.
@@ -66,6 +71,20 @@ pub(crate) enum Todo {
         why: GivenUp,
         receipt: Box<Receipt>,
     },
+    /// Write its event into the lane of its fallback.
+    HandOver {
+        held: Box<Held>,
+        why: GivenUp,
+        receipt: Box<Receipt>,
+        rule: Arc<Rule>,
+    },
+    /// Record to which fallback its event went.
+    TellHanded {
+        held: Box<Held>,
+        why: GivenUp,
+        receipt: Box<Receipt>,
+        to: (HandedOver, Effect),
+    },
     /// Record that it is not for this destination.
     TurnAway {
         held: Box<Held>,
@@ -96,6 +115,8 @@ pub(crate) enum Step {
     Due(Box<Held>),
     /// The destination takes one more request.
     Free(Slot),
+    /// A delivery is given up on, and its event is with its fallback, or will be with nobody.
+    Handed(Box<Handed>),
     /// The record's receipt or dead letter is acknowledged.
     Recorded { offset: i64, bytes: usize, effect: Option<Effect> },
     /// The lane stops: the record that waited stays where it is.
@@ -303,6 +324,7 @@ impl<H: Hands> Work<H> {
                 }
                 self.send_ready();
             }
+            Step::Handed(handed) => self.handed(*handed),
             Step::Recorded { offset, bytes, effect } => {
                 self.hands.hit("deliver.before_complete");
                 self.acks.complete(&self.partition, offset);
@@ -337,8 +359,29 @@ impl<H: Hands> Work<H> {
                 self.next_of(&held);
                 self.hands.begin(Todo::Settle { held, receipt, effect: self.acks.effect() });
             }
-            End::GivenUp { why, receipt } => {
+            End::GivenUp { why, receipt } => self.give_up(held, why, receipt),
+        }
+    }
+
+    fn give_up(&mut self, held: Box<Held>, why: GivenUp, receipt: Box<Receipt>) {
+        match self.hands.fallback(&held, why.reason) {
+            // Its key's next one waits: it could be in the fallback's lane before it.
+            Some(rule) => self.hands.begin(Todo::HandOver { held, why, receipt, rule }),
+            None => {
                 self.next_of(&held);
+                self.hands.begin(Todo::GiveUp { held, why, receipt });
+            }
+        }
+    }
+
+    fn handed(&mut self, handed: Handed) {
+        let Handed { held, why, receipt, successor } = handed;
+        self.next_of(&held);
+        match successor {
+            Ok(to) => self.hands.begin(Todo::TellHanded { held, why, receipt, to }),
+            Err(refused) => {
+                let message = format!("{}; {refused}", why.message);
+                let why = GivenUp { message, ..why };
                 self.hands.begin(Todo::GiveUp { held, why, receipt });
             }
         }

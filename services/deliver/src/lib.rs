@@ -10,6 +10,9 @@
 //! is left alone until a probe succeeds, and one that asks to wait is waited for. Each member of the
 //! group keeps to its share of the partitions.
 //!
+//! A delivery that is given up on becomes a dead letter, or its event goes to its route's fallback: then
+//! the record in that lane is acknowledged before anything else of the key is tried.
+//!
 //! It has no parking: a delivery waits for its next attempt in its lane's memory, its key's followers
 //! behind it. The retry budget counts from the first attempt, and stands still with the destination:
 //! how far a record has come is committed with the partition's position.
@@ -19,6 +22,7 @@ mod clock;
 mod config;
 mod control;
 mod desk;
+mod fallback;
 mod flow;
 mod gate;
 mod held;

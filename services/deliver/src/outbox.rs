@@ -60,6 +60,14 @@ impl Outbox {
         self.surely(&letter).await;
     }
 
+    /// Writes the record by which an event goes to its fallback.
+    ///
+    /// # Errors
+    /// Where its topic finds it too large; all else is waited for.
+    pub(crate) async fn successor(&self, record: &Outgoing) -> Result<(), ProduceError> {
+        self.insist(record).await
+    }
+
     /// Tries once to write a record of `ctl.state` or `ctl.audit`, and says where it lies.
     ///
     /// # Errors

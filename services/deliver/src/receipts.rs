@@ -100,6 +100,7 @@ fn blank(held: &Held, outcome: Outcome, now: UnixMillis) -> Receipt {
         idempotency_key: delivery.delivery_id.clone(),
         next_attempt_ms: None,
         dead_letter_reason: None,
+        handed_over: None,
         trace_id: Some(held.story.process.context().trace_id_text()),
         breaker: Breaker::Unspecified,
     }

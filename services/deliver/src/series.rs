@@ -22,6 +22,7 @@ pub(crate) struct Families {
     e2e: HistogramVec,
     requests: HistogramVec,
     dead_letters: IntCounterVec,
+    fallbacks: IntCounterVec,
     pub(crate) pace: pace::Families,
 }
 
@@ -120,6 +121,11 @@ impl Families {
                 "Records given up on.",
                 &["route", "service", "dlq_topic", "reason", "replayed"],
             ),
+            fallbacks: metrics.counter_vec(
+                "millrace_delivery_fallbacks_total",
+                "Deliveries given up on whose events went to their routes' fallbacks.",
+                &["route", "destination", "fallback", "reason"],
+            ),
             pace: pace::Families::new(metrics),
         }
     }
@@ -163,6 +169,15 @@ impl Series {
         self.delivered.inc();
         self.attempts_per_event.observe(f64::from(attempts));
         self.e2e.observe(since_received);
+    }
+
+    /// A delivery is given up on, and its event is with its route's fallback.
+    pub(crate) fn handed_over(&self, route: &str, fallback: &str, reason: Reason, attempts: u32) {
+        self.attempts_per_event.observe(f64::from(attempts));
+        let settled = [self.destination.as_str(), "handed_over"];
+        self.families.events.with_label_values(&settled).inc();
+        let labels = [route, &self.destination, fallback, reason.label()];
+        self.families.fallbacks.with_label_values(&labels).inc();
     }
 
     /// A record is given up on; `attempts` is `None` where it never was a delivery.

@@ -29,6 +29,7 @@ use wire::{
 use crate::{
     Config, Error, World,
     control::{self, Control, Follower},
+    fallback::Fallbacks,
     gate::Gates,
     lane,
     outbox::Outbox,
@@ -64,6 +65,7 @@ pub(crate) async fn run(config: Config, world: World, process: Process) -> Resul
     let receipts = world.names.receipts().into();
     let shared = Arc::new(Shared {
         gates: Gates::new(world.names.clone(), series::Families::new(&process.metrics)),
+        fallbacks: Fallbacks::new(world.names.clone()),
         control: Control::new(world.names.clone(), &process.metrics),
         outbox: Outbox::new(producer.clone(), receipts, schema, process.ready.clone()),
         registry: world.registry.clone(),
@@ -76,7 +78,7 @@ pub(crate) async fn run(config: Config, world: World, process: Process) -> Resul
         listener: world.listener.clone(),
         config,
     });
-    shared.gates.adopt(&world.catalogs.current());
+    shared.adopt(&world.catalogs.current());
     let Some(readable) = subscription.first().await else { return Ok(()) };
     // The last thing before lanes are opened: nothing is sent that an operator holds.
     let Some(()) = follower.first(&shared).await else { return Ok(()) };
@@ -292,7 +294,7 @@ impl Running {
                     None => break Err(Error::Consumer),
                 },
                 Ok(()) = self.status.changed() => self.tell(&process.ready),
-                () = catalogs.changed() => self.shared.gates.adopt(&catalogs.current()),
+                () = catalogs.changed() => self.shared.adopt(&catalogs.current()),
                 next = subscription.next(&readable) => {
                     tracing::info!(topics = next.topics.len(), "subscription changed");
                     self.shared.gates.found(&next.partitions);

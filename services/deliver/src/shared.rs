@@ -2,10 +2,14 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use catalog_io::Catalog;
 use chassis::{Hook, Tracer};
 use domain::time::UnixMillis;
 
-use crate::{config::Config, control::Control, gate::Gates, outbox::Outbox, told::Listener};
+use crate::{
+    config::Config, control::Control, fallback::Fallbacks, gate::Gates, outbox::Outbox,
+    told::Listener,
+};
 
 /// The service's clients and hands; lanes hold it and nothing of each other.
 pub(crate) struct Shared {
@@ -13,6 +17,7 @@ pub(crate) struct Shared {
     pub(crate) registry: registry_io::Registry,
     pub(crate) client: http_io::Client,
     pub(crate) gates: Gates,
+    pub(crate) fallbacks: Fallbacks,
     pub(crate) control: Control,
     pub(crate) outbox: Outbox,
     pub(crate) tracer: Tracer,
@@ -25,6 +30,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Takes what a catalog says of destinations and fallbacks.
+    pub(crate) fn adopt(&self, catalog: &Catalog) {
+        self.gates.adopt(catalog);
+        self.fallbacks.adopt(catalog);
+    }
+
     /// Returns the wall clock's time.
     pub(crate) fn now(&self) -> UnixMillis {
         SystemTime::now().into()

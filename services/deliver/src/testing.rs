@@ -33,7 +33,7 @@ pub(crate) fn destination(url: &str) -> Destination {
         propagate_trace: false,
         probe: rules::Probe::default(),
     };
-    Destination { spec, signing: Vec::new(), auth: Auth::None, partitions: 1 }
+    Destination { spec, signing: Vec::new(), auth: Auth::None, shared_rate: None, partitions: 1 }
 }
 
 pub(crate) fn prepared(destination: Destination) -> Prepared {
@@ -55,6 +55,7 @@ pub(crate) fn delivery() -> Delivery {
         mapping_version: "none".to_owned(),
         split_index: 0,
         order: Order::Strict,
+        fallback: None,
         request: Request {
             method: String::new(),
             path: String::new(),

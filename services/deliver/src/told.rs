@@ -33,6 +33,8 @@ pub enum What {
         /// How long until the next attempt, where one follows.
         again_in: Option<Duration>,
     },
+    /// It was given up on, and its event went to its route's fallback.
+    HandedOver { fallback: String, reason: Reason, message: String },
     /// It was given up on; its dead letter is acknowledged.
     DeadLettered { reason: Reason, message: String },
 }

@@ -36,7 +36,12 @@ fn told<T>(decoded: Result<T, impl Display>) -> Option<T> {
 
 /// Returns a delivery for a person.
 pub(crate) fn delivery(delivery: &Delivery) -> Option<Value> {
-    shown(delivery, "/request/body", body(&delivery.request.body))
+    let mut whole = shown(delivery, "/request/body", body(&delivery.request.body))?;
+    let fallback = delivery.fallback.as_ref().and_then(|fallback| fallback.request.as_ref());
+    if let (Some(request), Some(place)) = (fallback, whole.pointer_mut("/fallback/request/body")) {
+        *place = body(&request.body);
+    }
+    Some(whole)
 }
 
 /// Returns an event for a person.

@@ -89,6 +89,7 @@ fn line(entry: &Entry, began_ms: i64) -> String {
         Happened::ReplayedToTransform | Happened::ReplayedToDeliver => "replayed",
         Happened::Mapped => "mapped",
         Happened::Attempted => "attempted",
+        Happened::HandedOver => "fallback",
         Happened::DeadLettered => "dead letter",
         Happened::Quarantined => "quarantined",
     };

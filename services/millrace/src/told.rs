@@ -41,6 +41,11 @@ pub(crate) enum What {
         attempt: u32,
         again_in: Duration,
     },
+    HandedOver {
+        destination: String,
+        fallback: String,
+        reason: String,
+    },
     DeadLettered {
         stream: String,
         reason: String,
@@ -81,6 +86,10 @@ pub(crate) fn of_deliver(ear: Ear) -> deliver::Listener {
             }
             // The dead letter that follows is told.
             deliver::What::Attempted { again_in: None, .. } => return,
+            deliver::What::HandedOver { fallback, reason, message } => {
+                let reason = format!("{} ({message})", reason.label());
+                What::HandedOver { destination, fallback, reason }
+            }
             deliver::What::DeadLettered { reason, message } => {
                 let reason = format!("{} ({message})", reason.label());
                 What::DeadLettered { stream: destination, reason }

@@ -83,23 +83,30 @@ pub(crate) fn apply(
         Some(Err(failed)) => return Some((Made::Failed(failed), nothing())),
         None => deliveries::unchanged(&opened.envelope.content_type, opened.body.clone()),
     };
-    Some(fan_out(route, opened, request, now))
+    let fallback = route.catalog.fallback.as_ref().and_then(|fallback| fallback.map.as_ref());
+    let fallback = fallback.map(|map| deliveries::fallback(map, map.map(input)));
+    Some(fan_out(route, opened, (request, fallback), now))
 }
 
-fn fan_out(route: &Route, opened: &Opened, mut request: Request, now: UnixMillis) -> (Made, Bytes) {
+fn fan_out(
+    route: &Route,
+    opened: &Opened,
+    (mut request, fallback): (Request, Option<wire::Fallback>),
+    now: UnixMillis,
+) -> (Made, Bytes) {
     let key = request.key.take().map_or_else(|| opened.key.clone(), Bytes::from);
-    let request = deliveries::recorded(request);
-    let build =
-        |lane: &Lane, request| deliveries::build(&opened.envelope, route, lane, request, now);
+    let sent = (deliveries::recorded(request), fallback);
+    let build = |lane: &Lane, sent| deliveries::build(&opened.envelope, route, lane, sent, now);
     let mut made = Vec::with_capacity(route.lanes.len());
     if let Some((last, others)) = route.lanes.split_last() {
-        made.extend(others.iter().map(|lane| build(lane, request.clone())));
-        made.push(build(last, request));
+        made.extend(others.iter().map(|lane| build(lane, sent.clone())));
+        made.push(build(last, sent));
     }
     (Made::Deliveries(made), key)
 }
 
-/// Encodes a delivery for its lane; one that its topic would not take is no result.
+/// Encodes a delivery for its lane; one that its topic would not take is no result. What its fallback
+/// would send is left out before that.
 pub(crate) fn encode(
     lane: &Lane,
     delivery: &Delivery,
@@ -116,9 +123,18 @@ pub(crate) fn encode(
         headers,
         timestamp_ms: None,
     };
-    match outgoing.bytes() {
-        bytes if bytes > lane.record_bytes_max => Err(invalid(too_large(lane, bytes))),
-        _ => Ok(outgoing),
+    let bytes = outgoing.bytes();
+    if bytes <= lane.record_bytes_max {
+        return Ok(outgoing);
+    }
+    match &delivery.fallback {
+        Some(fallback) if fallback.request.is_some() => {
+            let why = too_large(lane, bytes);
+            let fallback = Some(deliveries::without_request(fallback.clone(), &why));
+            let smaller = Delivery { fallback, ..delivery.clone() };
+            encode(lane, &smaller, key, outgoing.headers)
+        }
+        Some(_) | None => Err(invalid(too_large(lane, bytes))),
     }
 }
 
@@ -132,6 +148,65 @@ fn too_large(lane: &Lane, bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn request(body: usize) -> wire::Request {
+        wire::Request {
+            method: String::new(),
+            path: String::new(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            content_type: String::new(),
+            body: vec![b'x'; body],
+        }
+    }
+
+    fn with_fallback(body: usize, fallback: usize) -> Delivery {
+        let (mapping_version, request_of) = (String::new(), Some(request(fallback)));
+        let fallback =
+            wire::Fallback { mapping_version, key: None, error: None, request: request_of };
+        Delivery {
+            delivery_id: String::new(),
+            event_id: String::new(),
+            source: String::new(),
+            event_type: String::new(),
+            route: String::new(),
+            destination: String::new(),
+            correlation_id: String::new(),
+            event_time_ms: 0,
+            received_ms: 0,
+            created_ms: 0,
+            mapping_version: String::new(),
+            split_index: 0,
+            order: wire::Order::Strict,
+            fallback: Some(fallback),
+            request: request(body),
+        }
+    }
+
+    #[test]
+    fn a_fallback_too_large_for_the_topic_is_left_out_before_the_delivery_is() {
+        let lane = Lane {
+            destination: "crm".into(),
+            topic: "out.crm".into(),
+            schema_id: 1,
+            record_bytes_max: 1000,
+            send: "send out.crm".into(),
+        };
+        let read = |body, fallback| {
+            let delivery = with_fallback(body, fallback);
+            let record = encode(&lane, &delivery, &Bytes::new(), Vec::new())?;
+            let schema = wire::Decoder::new(wire::Kind::Delivery.schema()).expect("it is one");
+            let value = record.value.unwrap_or_default();
+            Ok::<Delivery, Failed>(schema.decode(&value[5..]).expect("it decodes"))
+        };
+        assert_eq!(read(100, 400), Ok(with_fallback(100, 400)));
+        let smaller = read(100, 1000).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(smaller.request, request(100));
+        let fallback = smaller.fallback.expect("it says why there is no request");
+        assert!(fallback.request.is_none());
+        assert!(fallback.error.is_some_and(|why| why.contains("out.crm takes 1000")));
+        assert!(read(1000, 0).is_err_and(|failed| failed.reason == Reason::InvalidResult));
+    }
 
     #[test]
     fn a_delivery_too_large_for_its_topic_says_what_to_do_and_when_it_holds() {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use domain::{catalog::Order, ids::IdempotencyKey, time::UnixMillis};
-use mapping::Request;
+use mapping::{Failed, Mapped, Program, Request};
 use wire::{Delivery, Envelope, Header};
 
 use crate::plan::{Lane, Route};
@@ -12,7 +12,7 @@ pub(crate) fn build(
     envelope: &Envelope,
     route: &Route,
     lane: &Lane,
-    request: wire::Request,
+    (request, fallback): (wire::Request, Option<wire::Fallback>),
     now: UnixMillis,
 ) -> Delivery {
     let rule = &route.catalog.rule;
@@ -35,8 +35,30 @@ pub(crate) fn build(
             Order::Strict => wire::Order::Strict,
             Order::None => wire::Order::None,
         },
+        fallback,
         request,
     }
+}
+
+/// What a fallback's own mapping made of the event. Where that is no request the delivery goes on
+/// without one: what is wrong with a fallback fails nothing that needs none.
+pub(crate) fn fallback(map: &Program, made: Result<Mapped, Failed>) -> wire::Fallback {
+    let (mapping_version, error) = (map.version().to_owned(), None);
+    let nothing = wire::Fallback { mapping_version, key: None, error, request: None };
+    match made {
+        Ok(Mapped::Request(mut request)) => {
+            let key = request.key.take();
+            wire::Fallback { key, request: Some(recorded(request)), ..nothing }
+        }
+        Ok(Mapped::Filtered) => without_request(nothing, "its mapping ended with abort"),
+        // The message may hold parts of the event, as those of dead letters.
+        Err(failed) => without_request(nothing, &failed.to_string()),
+    }
+}
+
+/// The same fallback without its request, and why.
+pub(crate) fn without_request(fallback: wire::Fallback, why: &str) -> wire::Fallback {
+    wire::Fallback { error: Some(wire::headers::scrub(why)), request: None, ..fallback }
 }
 
 /// The request of a route without a mapping: the body as it came.

@@ -4,6 +4,7 @@
 //! not looked at a second time, but its name still counts for references.
 
 mod destination;
+mod rates;
 mod route;
 mod source;
 
@@ -77,8 +78,11 @@ pub(crate) fn check(
             checked.sources.insert(source.name.clone(), Arc::new(source));
         }
     }
+    let rate_entries = named(documents, "rates", &mut context);
+    let rates = rates::check(&rate_entries, &whole, &mut context);
+    rates::check_use(&rate_entries, &destination_entries, &mut context);
     for entry in destination_entries.iter().filter(|e| whole(e)) {
-        if let Some(destination) = destination::check(entry, &mut context) {
+        if let Some(destination) = destination::check(entry, &rates, &mut context) {
             checked.destinations.insert(destination.spec.name.clone(), Arc::new(destination));
         }
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     catalog::{Format, Order, ProbeMethod, Protocol},
+    fallback::Fate,
     outcome::Outcome,
 };
 use schemars::JsonSchema;
@@ -28,6 +29,10 @@ pub(crate) struct CatalogFile {
     /// Which events go through which mapping to which destination.
     #[serde(default)]
     pub(crate) routes: Vec<Route>,
+    /// Rates that several destinations share, by name, e.g. `crm-app: 100/s`; a provider's limit is
+    /// often one of the credential, whichever of its addresses is asked.
+    #[serde(default)]
+    pub(crate) rates: BTreeMap<String, Text>,
     /// Where deliveries go, by name.
     #[serde(default)]
     pub(crate) destinations: BTreeMap<String, Destination>,
@@ -87,6 +92,25 @@ pub(crate) struct Route {
     /// `strict` (default): a key's deliveries keep their order, also through retries.
     #[serde(default)]
     pub(crate) order: Order,
+    /// Where a delivery goes that is given up on, instead of becoming a dead letter.
+    #[serde(default)]
+    #[schemars(with = "Fallback")] // not also null, so that a mistake in it is told by its key
+    pub(crate) fallback: Option<Fallback>,
+}
+
+/// Where a delivery goes that is given up on; what fails there too becomes a dead letter.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Fallback {
+    /// A destination's name, none of the route's own.
+    pub(crate) to: String,
+    /// A VRL file beside the catalog that makes the fallback's request of the same event; without one
+    /// the request that failed goes there.
+    pub(crate) map: Option<String>,
+    /// For what: `exhausted`, the budget or the attempts are spent; `permanent`, the destination will
+    /// never take it (default both).
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
+    pub(crate) on: Option<Vec<Fate>>,
 }
 
 /// Where deliveries go.
@@ -112,6 +136,8 @@ pub(crate) struct Destination {
     /// How many attempts may start in a time, all replicas together, e.g. `100/s`, `600/m`, `5000/h`;
     /// without it, any number.
     pub(crate) rate: Option<Text>,
+    /// The name of one of `rates`, which holds beside the destination's own.
+    pub(crate) shared_rate: Option<String>,
     /// The most attempts in flight at a time, all replicas together (default 64); fewer while the
     /// destination is slow or overloaded.
     #[schemars(range(min = 1, max = 100_000))]

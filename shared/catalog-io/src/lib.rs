@@ -61,6 +61,16 @@ pub struct Route {
     pub when: Option<mapping::Program>,
     /// Without one the body goes on as it is.
     pub map: Option<mapping::Program>,
+    /// Where its deliveries go that are given up on.
+    pub fallback: Option<Fallback>,
+}
+
+/// Where a route's deliveries go that are given up on.
+#[derive(Debug)]
+pub struct Fallback {
+    pub rule: domain::fallback::Fallback,
+    /// Makes another request of the event; without one the same goes on.
+    pub map: Option<mapping::Program>,
 }
 
 impl Route {
@@ -77,6 +87,8 @@ pub struct Destination {
     /// Standard Webhooks keys; with two, both sign (rotation).
     pub signing: Vec<SecretString>,
     pub auth: Auth,
+    /// Beside its own rate, one that it shares with others.
+    pub shared_rate: Option<rules::SharedRate>,
     pub partitions: i32,
 }
 

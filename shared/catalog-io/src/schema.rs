@@ -178,8 +178,12 @@ mod tests {
     fn the_schema_describes_every_key_of_a_route() {
         let schema = json_schema();
         let route = schema.pointer("/$defs/Route/properties").expect("a route has properties");
-        for key in ["name", "from", "when", "map", "to", "order"] {
+        for key in ["name", "from", "when", "map", "to", "order", "fallback"] {
             assert!(route[key]["description"].is_string(), "{key}");
+        }
+        let fallback = schema.pointer("/$defs/Fallback/properties").expect("so has a fallback");
+        for key in ["to", "map", "on"] {
+            assert!(fallback[key]["description"].is_string(), "{key}");
         }
     }
 }

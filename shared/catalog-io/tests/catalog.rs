@@ -14,7 +14,8 @@ use std::{
 use catalog_io::{Catalogs, Environment, Problem, Problems, Reload, load, watch, watch_asking};
 use domain::{
     breaker,
-    catalog::{Probe, ProbeMethod},
+    catalog::{Probe, ProbeMethod, SharedRate},
+    fallback::Fate,
     rate::Rate,
     retry::{Delays, Policy},
 };
@@ -111,6 +112,94 @@ destinations:
     for problem in &found {
         assert_eq!(problem.file, "catalog.yaml");
         assert!(!problem.why.is_empty() && !problem.fix.is_empty(), "{problem}");
+    }
+}
+
+/// The good catalog with another destination, and this as what its route's fallback is.
+fn with_fallback(fallback: &str) -> String {
+    let route = format!("to: sink, fallback: {fallback} }}");
+    let spare = "  spare: { kind: http, url: https://spare.example }\n";
+    format!("{}{spare}", GOOD.replace("to: sink }", &route))
+}
+
+#[test]
+fn a_routes_fallback_is_read_with_its_mapping_and_its_fates() {
+    let read = |fallback| {
+        let yaml = with_fallback(fallback);
+        let files = [("catalog.yaml", yaml.as_str()), ("note.vrl", ". = \"note\"")];
+        let catalog = load(folder(&files).path(), &environment());
+        let catalog = catalog.unwrap_or_else(|e| panic!("{e}"));
+        let fallback = catalog.routes[0].fallback.as_ref().unwrap();
+        let rule = &fallback.rule;
+        (rule.to.as_str().to_owned(), rule.on.clone(), fallback.map.is_some())
+    };
+    let spare = || "spare".to_owned();
+    assert_eq!(read("{ to: spare }"), (spare(), Fate::ALL.to_vec(), false));
+    let wanted = (spare(), vec![Fate::Exhausted], true);
+    assert_eq!(read("{ to: spare, map: note.vrl, on: [exhausted] }"), wanted);
+}
+
+#[test]
+fn a_fallback_that_leads_nowhere_to_itself_or_further_is_a_mistake_with_its_line() {
+    let rows = [
+        ("{ to: sparr }", "unknown destination \"sparr\"", "write \"spare\""),
+        ("{ to: sink }", "its own destination \"sink\"", "another destination"),
+        ("{ to: spare, map: none.vrl }", "mapping \"none.vrl\" can't be read", "create the file"),
+        ("{ to: spare, map: bad.vrl }", "does not compile", "correct the program"),
+        ("{ to: spare, fallback: { to: sink } }", "unknown key \"fallback\"", "remove it"),
+        ("{ to: spare, on: [] }", "routes.0.fallback.on", "within the bound"),
+        ("{ to: spare, on: [gone] }", "routes.0.fallback.on.0", ""),
+        ("{ map: bad.vrl }", "routes.0.fallback lacks \"to\"", "add to"),
+    ];
+    for (fallback, what, fix) in rows {
+        let yaml = with_fallback(fallback);
+        let found = mistakes(&[("catalog.yaml", &yaml), ("bad.vrl", ". = now()")]);
+        let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 1, "{fallback}: {}", told.join("\n"));
+        let problem = &found[0];
+        assert!(problem.what.contains(what) && problem.fix.contains(fix), "{}", told.join("\n"));
+        assert_eq!((problem.line, problem.file.as_str()), (7, "catalog.yaml"), "{problem}");
+        assert!(!problem.why.is_empty(), "{problem}");
+    }
+}
+
+/// Two destinations of one credential, one of another, and these lines at the end.
+fn of_one_credential(first: &str, second: &str, rates: &str) -> String {
+    let good = GOOD.replace("sink.example/in }", &format!("sink.example/in, {first} }}"));
+    let mail = format!("  mail: {{ kind: http, url: https://mail.example, {second} }}\n");
+    let other =
+        "  other: { kind: http, url: https://o.example, auth: { bearer: { env: OTHER } } }\n";
+    format!("{good}{mail}{other}rates:\n{rates}")
+}
+
+#[test]
+fn a_rate_is_shared_by_name_and_by_all_of_one_credential() {
+    let environment: Environment =
+        [("SHOP", "s"), ("APP", "a"), ("OTHER", "o")].into_iter().collect();
+    let app = "auth: { bearer: { env: APP } }";
+    let sharing = format!("{app}, shared_rate: crm-app");
+    let read = |first: &str, second: &str, rates: &str| {
+        let yaml = of_one_credential(first, second, rates);
+        load(folder(&[("catalog.yaml", &yaml)]).path(), &environment)
+    };
+    let good = read(&sharing, &sharing, "  crm-app: 600/m\n").unwrap_or_else(|e| panic!("{e}"));
+    let wanted = SharedRate { name: "crm-app".into(), rate: Rate::per_second(10.0).unwrap() };
+    for (name, shared) in [("sink", Some(&wanted)), ("mail", Some(&wanted)), ("other", None)] {
+        assert_eq!(good.destinations[name].shared_rate.as_ref(), shared, "{name}");
+    }
+    let none = "propagate_trace: false";
+    let rows = [
+        (sharing.as_str(), app, "  crm-app: 1/s\n", 10, "mail does not share the rate"),
+        (none, none, "  crm-app: 1/s\n", 13, "no destination shares the rate \"crm-app\""),
+        (&sharing, &sharing, "  crm-app: 9\n", 13, "has no unit"),
+        (&sharing, &sharing, "  crm-app: many\n", 13, "is no rate"),
+        (&sharing, none, "  crm-ap: 1/s\n  crm-app: 1/s\n", 13, "\"crm-ap\""),
+        (none, "shared_rate: crm-ap", "  crm-app: 1/s\n", 10, "unknown rate \"crm-ap\""),
+    ];
+    for (first, second, rates, line, what) in rows {
+        let found = read(first, second, rates).unwrap_err();
+        let there = found.0.iter().any(|p| p.line == line && p.what.contains(what));
+        assert!(there, "nothing said of {what} in line {line}:\n{found}");
     }
 }
 

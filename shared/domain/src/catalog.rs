@@ -103,6 +103,13 @@ impl ProbeMethod {
     }
 }
 
+/// A rate that several destinations share, as those do that ask with one credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedRate {
+    pub name: String,
+    pub rate: Rate,
+}
+
 /// Which HTTP is spoken to a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -169,6 +169,12 @@ impl IdempotencyKey {
         Self(format!("mr_{}", hex::encode(&hash.finalize()[..16])))
     }
 
+    /// Derives the key of the delivery that goes to a fallback in the place of another, `of`: the same
+    /// one whenever that is given up on, and another for each destination.
+    pub fn of_fallback(of: &str, destination: &str) -> Self {
+        Self::of("", of, "", destination, 0)
+    }
+
     /// Returns the key as text: `mr_` and 32 hex digits.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -218,6 +224,21 @@ mod tests {
             IdempotencyKey::of("se", "", "r", "d", 0),
         ] {
             assert_ne!(base, other);
+        }
+    }
+
+    #[test]
+    fn a_fallbacks_key_is_its_own_and_the_same_for_ever() {
+        let (one, other) = (IdempotencyKey::of("s", "e", "r", "d", 0), "mr_0");
+        let of = |key: &IdempotencyKey, to| IdempotencyKey::of_fallback(key.as_str(), to);
+        assert_eq!(of(&one, "spare"), of(&one, "spare"));
+        for key in [
+            one.clone(),
+            of(&one, "d"),
+            IdempotencyKey::of_fallback(other, "spare"),
+            IdempotencyKey::of("s", "e", "r", "spare", 0),
+        ] {
+            assert_ne!(of(&one, "spare"), key);
         }
     }
 

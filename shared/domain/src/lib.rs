@@ -8,6 +8,7 @@ pub mod breaker;
 pub mod catalog;
 pub mod dead_letter;
 pub mod delay;
+pub mod fallback;
 pub mod ids;
 pub mod limit;
 pub mod offset_map;

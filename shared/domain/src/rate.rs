@@ -176,6 +176,28 @@ impl Bucket {
     }
 }
 
+/// Takes a token of each of two buckets for an attempt that starts now, or of neither.
+///
+/// # Errors
+/// From when on both have one; `None` if not before a share changes.
+pub fn take_both(
+    one: &mut Bucket,
+    other: &mut Bucket,
+    now: MonoNanos,
+) -> Result<(), Option<MonoNanos>> {
+    let (Some(of_one), Some(of_other)) = (one.next_at(now), other.next_at(now)) else {
+        return Err(None);
+    };
+    match of_one.max(of_other) {
+        due if due > now => Err(Some(due)),
+        _ => {
+            let taken = one.take(now) && other.take(now);
+            debug_assert!(taken, "each said that it has one");
+            Ok(())
+        }
+    }
+}
+
 fn micro(value: f64) -> Option<u64> {
     let micro = value * MICRO as f64;
     (micro >= 1.0 && value <= PER_SECOND_MAX).then_some(micro as u64)

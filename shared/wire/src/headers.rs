@@ -3,6 +3,7 @@
 //! Values are UTF-8 text. What came with a record goes on byte for byte.
 
 mod dead_letter;
+mod fallback;
 mod replay;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use crate::{Delivery, Envelope, Receipt};
 pub use dead_letter::{
     Failure, MESSAGE_BYTES_MAX, Origin, dead_letter, origin, scrub, without_ours,
 };
+pub use fallback::{Fallen, Successor, fallback, fallen};
 pub use replay::{Replay, replay, replay_count};
 
 pub const CE_SPECVERSION: &str = "ce_specversion";
@@ -40,6 +42,13 @@ pub const NOT_BEFORE: &str = "millrace-not-before";
 pub const DELIVERY_ID: &str = "millrace-delivery-id";
 pub const ROUTE: &str = "millrace-route";
 pub const DESTINATION: &str = "millrace-destination";
+
+/// What headers about a fallback begin with: whose place a delivery takes, and why.
+pub const FALLBACK_PREFIX: &str = "millrace-fallback-";
+pub const FALLBACK_FROM: &str = "millrace-fallback-from";
+pub const FALLBACK_DELIVERY_ID: &str = "millrace-fallback-delivery-id";
+pub const FALLBACK_REASON: &str = "millrace-fallback-reason";
+pub const FALLBACK_ERROR_MESSAGE: &str = "millrace-fallback-error-message";
 
 /// What our own headers about a failure begin with.
 pub const DLQ_PREFIX: &str = "millrace-dlq-";

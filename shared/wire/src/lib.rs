@@ -14,7 +14,8 @@ pub mod topics;
 pub use codec::{DecodeError, Decoder, EncodeError, encode, schema_id};
 pub use kind::Kind;
 pub use record::{
-    Breaker, Delivery, Envelope, Header, Latency, Order, Outcome, Receipt, Recorded, Request,
+    Breaker, Delivery, Envelope, Fallback, HandedOver, Header, Latency, Order, Outcome, Receipt,
+    Recorded, Request,
 };
 
 /// Returns the registry's subject of a topic's values.

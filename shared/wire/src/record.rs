@@ -65,6 +65,17 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
+/// What a route's fallback sends in the place of its delivery, where it has a mapping of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fallback {
+    pub mapping_version: String,
+    /// What its delivery is ordered by; without one, as the delivery that it stands in for.
+    pub key: Option<String>,
+    /// Why there is no request.
+    pub error: Option<String>,
+    pub request: Option<Request>,
+}
+
 /// One event for one destination by one route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
@@ -81,6 +92,7 @@ pub struct Delivery {
     pub mapping_version: String,
     pub split_index: u32,
     pub order: Order,
+    pub fallback: Option<Fallback>,
     pub request: Request,
 }
 
@@ -168,6 +180,15 @@ pub struct Latency {
     pub total_ms: Option<f64>,
 }
 
+/// The delivery that was made instead of a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOver {
+    pub destination: String,
+    pub delivery_id: String,
+    /// Why the other was given up on, in the word of a dead letter.
+    pub reason: String,
+}
+
 /// The recorded outcome of one attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
@@ -197,6 +218,8 @@ pub struct Receipt {
     pub idempotency_key: String,
     pub next_attempt_ms: Option<i64>,
     pub dead_letter_reason: Option<String>,
+    /// The event went on to its route's fallback.
+    pub handed_over: Option<HandedOver>,
     pub trace_id: Option<String>,
     pub breaker: Breaker,
 }
@@ -213,8 +236,8 @@ impl Recorded for Delivery {
     const KIND: Kind = Kind::Delivery;
 
     fn size_hint(&self) -> usize {
-        let request = &self.request;
-        512 + request.body.len() + request.path.len() + of(&request.query) + of(&request.headers)
+        let fallback = self.fallback.as_ref().and_then(|fallback| fallback.request.as_ref());
+        512 + of_request(&self.request) + fallback.map_or(0, of_request)
     }
 }
 
@@ -225,6 +248,10 @@ impl Recorded for Receipt {
         let body = self.response_body.as_ref().map_or(0, Vec::len);
         512 + body + of(&self.response_headers)
     }
+}
+
+fn of_request(request: &Request) -> usize {
+    request.body.len() + request.path.len() + of(&request.query) + of(&request.headers)
 }
 
 fn of(pairs: &[Header]) -> usize {

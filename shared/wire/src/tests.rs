@@ -23,6 +23,19 @@ fn sample_delivery() -> Delivery {
         mapping_version: "0123456789ab".into(),
         split_index: 3,
         order: Order::None,
+        fallback: Some(Fallback {
+            mapping_version: "ba9876543210".into(),
+            key: Some("7".into()),
+            error: Some("none".into()),
+            request: Some(Request {
+                method: "POST".into(),
+                path: "notes".into(),
+                query: vec![pair("of", "7")],
+                headers: vec![pair("x-b", "a")],
+                content_type: "text/plain".into(),
+                body: b"contact 7".to_vec(),
+            }),
+        }),
         request: Request {
             method: "PUT".into(),
             path: "contacts/7".into(),
@@ -79,6 +92,11 @@ fn sample_receipt() -> Receipt {
         idempotency_key: "mr_00112233445566778899aabbccddeeff".into(),
         next_attempt_ms: Some(1_700_000_002_000),
         dead_letter_reason: None,
+        handed_over: Some(HandedOver {
+            destination: "spare".into(),
+            delivery_id: "mr_ffeeddccbbaa99887766554433221100".into(),
+            reason: "budget_spent".into(),
+        }),
         trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".into()),
         breaker: Breaker::HalfOpen,
     }

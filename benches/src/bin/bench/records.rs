@@ -102,6 +102,7 @@ pub(crate) fn delivery(number: u64, body: Vec<u8>) -> wire::Delivery {
         mapping_version: "none".to_owned(),
         split_index: 0,
         order: wire::Order::Strict,
+        fallback: None,
         request: wire::Request {
             method: String::new(),
             path: String::new(),

@@ -79,6 +79,20 @@ fn a_token_is_taken_by_what_starts_and_by_nothing_else() {
 }
 
 #[test]
+fn of_a_shared_rate_nothing_is_taken_by_what_waits_for_something_else() {
+    let mut flow = flow(Numbers { ceiling: 1, ..limited(10.0) });
+    let mut shared = Bucket::new(Rate::per_second(20.0).unwrap(), Share::WHOLE, at(0));
+    assert_eq!(flow.admit_sharing(&mut shared, at(50)), waits(Why::Rate, Some(100)));
+    let permit = flow.admit_sharing(&mut shared, at(100)).unwrap();
+    assert_eq!(shared.next_at(at(100)), Some(at(150)), "its burst of 1 was kept for that");
+    assert_eq!(flow.admit_sharing(&mut shared, at(300)), waits(Why::Concurrency, None));
+    flow.ended(permit, healthy(), at(300));
+    assert!(shared.take(at(300)), "another destination's");
+    assert_eq!(flow.admit_sharing(&mut shared, at(300)), waits(Why::SharedRate, Some(350)));
+    assert!(flow.admit(at(300)).is_ok(), "its own token was not taken");
+}
+
+#[test]
 fn what_an_answer_asks_for_holds_everything_and_only_ever_longer() {
     let mut flow = flow(numbers());
     let (first, second) = (flow.admit(at(1)).unwrap(), flow.admit(at(1)).unwrap());

@@ -2,20 +2,23 @@
 //!
 //! Those who wait stand in a line, and only its first asks: woken when an attempt has ended or
 //! something was set, and when the flow says that it is time. Nobody asks again and again, and no
-//! lane overtakes another.
+//! lane overtakes another. Where destinations share a rate, the first ones of their lines stand in the
+//! line of that rate in the same way.
 
 use std::{sync::Arc, time::Duration};
 
 use domain::{
     breaker::{Change, State},
     rate::Share,
+    time::MonoNanos,
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
     clock::Clock,
-    flow::{Flow, Hold, Numbers, Permit, Wait},
+    flow::{Flow, Hold, Numbers, Permit, Wait, Why},
+    gate::pool::Pool,
     series::Pace,
     verdict::Signals,
 };
@@ -32,6 +35,8 @@ pub(crate) struct Line {
     turn: Arc<tokio::sync::Mutex<()>>,
     /// For the first: there may be leave now.
     news: Notify,
+    /// The rate that it shares with other destinations.
+    pool: Mutex<Option<Arc<Pool>>>,
     pace: Pace,
 }
 
@@ -53,6 +58,7 @@ impl Line {
             flow: Mutex::new(flow),
             turn: Arc::default(),
             news: Notify::new(),
+            pool: Mutex::default(),
             pace,
         })
     }
@@ -77,6 +83,12 @@ impl Line {
             };
             if !std::mem::replace(&mut has_waited, true) {
                 self.pace.waited(wait.why);
+            }
+            if wait.why == Why::SharedRate {
+                match self.leave_of_pool().await {
+                    Some(leave) => return leave,
+                    None => continue,
+                }
             }
             // What happens between the look and here leaves its mark in the notification.
             let _woken = tokio::time::timeout(self.rest(wait), self.news.notified()).await;
@@ -129,9 +141,58 @@ impl Line {
         self.news.notify_one();
     }
 
+    /// Takes the rate that it shares from now on, if any.
+    pub(super) fn set_pool(&self, pool: Option<Arc<Pool>>) {
+        *self.pool.lock() = pool;
+        self.news.notify_one();
+    }
+
     fn admit(self: &Arc<Self>) -> Result<Leave, Wait> {
+        let pool = self.pool.lock().clone();
+        let Some(pool) = pool else { return self.admitted(Flow::admit) };
+        match pool.turn.try_lock() {
+            Ok(_turn) => self.admit_of(&pool),
+            // Others wait for it: behind them, if nothing of its own stands in the way.
+            Err(_) => {
+                let own = self.flow.lock().wait(self.clock.now());
+                Err(own.unwrap_or(Wait { why: Why::SharedRate, until: None }))
+            }
+        }
+    }
+
+    /// Waits for a token of the shared rate, behind those of other destinations who have waited longer;
+    /// `None` when something of its own stands in the way.
+    async fn leave_of_pool(self: &Arc<Self>) -> Option<Leave> {
+        let pool = self.pool.lock().clone()?;
+        let _turn = pool.turn.lock().await;
+        loop {
+            if !self.pool.lock().as_ref().is_some_and(|its| Arc::ptr_eq(its, &pool)) {
+                return None;
+            }
+            let wait = match self.admit_of(&pool) {
+                Ok(leave) => return Some(leave),
+                Err(wait) if wait.why != Why::SharedRate => return None,
+                Err(wait) => wait,
+            };
+            tokio::select! {
+                () = tokio::time::sleep(self.rest(wait)) => {}
+                () = self.news.notified() => {}
+                () = pool.news.notified() => {}
+            }
+        }
+    }
+
+    /// Only for who has the pool's turn.
+    fn admit_of(self: &Arc<Self>, pool: &Pool) -> Result<Leave, Wait> {
+        self.admitted(|flow, now| flow.admit_sharing(&mut pool.bucket(), now))
+    }
+
+    fn admitted(
+        self: &Arc<Self>,
+        admit: impl FnOnce(&mut Flow, MonoNanos) -> Result<Permit, Wait>,
+    ) -> Result<Leave, Wait> {
         let mut flow = self.flow.lock();
-        let permit = flow.admit(self.clock.now())?;
+        let permit = admit(&mut flow, self.clock.now())?;
         if permit.is_probe() {
             self.pace.show(flow.breaker(), flow.allowed());
         }

@@ -2,16 +2,16 @@
 //!
 //! It decides nothing.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
-use domain::time::UnixMillis;
+use domain::{dead_letter::Reason, time::UnixMillis};
 use futures::{future::BoxFuture, stream::FuturesUnordered};
 use kafka_io::{Acks, Partition, Record};
 use registry_io::DecodeError;
 use wire::Delivery;
 
-use super::{Hands, Step, Todo, steps};
-use crate::{shared::Place, story::Story};
+use super::{Hands, Step, Todo, handing, steps};
+use crate::{fallback::Rule, held::Held, shared::Place, story::Story};
 
 /// The steps of one lane that are under way.
 pub(super) struct Crew {
@@ -55,6 +55,10 @@ impl Hands for Crew {
         Story::begin(&self.place.shared, &self.place.gate, record)
     }
 
+    fn fallback(&self, held: &Held, reason: Reason) -> Option<Arc<Rule>> {
+        self.place.shared.fallbacks.of(held, reason)
+    }
+
     fn gone(&self, event_id: &str, begun: UnixMillis) {
         let Place { shared, gate, .. } = &self.place;
         shared.control.gone(gate, event_id, begun, shared.now());
@@ -76,6 +80,13 @@ impl Hands for Crew {
             }
             Todo::GiveUp { held, why, receipt } => {
                 self.step(steps::give_up(place, held, why, receipt));
+            }
+            Todo::HandOver { held, why, receipt, rule } => {
+                let acks = self.acks.clone();
+                self.step(handing::hand_over(place, held, why, receipt, rule, acks));
+            }
+            Todo::TellHanded { held, why, receipt, to } => {
+                self.step(handing::record(place, held, why, receipt, to));
             }
             Todo::TurnAway { held, why } => self.step(steps::turn_away(place, held, why)),
             Todo::Bury { record, story, why } => self.step(steps::bury(place, record, story, why)),

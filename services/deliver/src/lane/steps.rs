@@ -10,7 +10,7 @@ use wire::{Delivery, Receipt, headers};
 
 use super::Step;
 use crate::{
-    attempt,
+    attempt, fallback,
     gate::Slot,
     held::{GivenUp, Held},
     letters, receipts,
@@ -120,11 +120,11 @@ pub(super) async fn bury(
     recorded(&record, None)
 }
 
-fn recorded(record: &Record, effect: Option<Effect>) -> Step {
+pub(super) fn recorded(record: &Record, effect: Option<Effect>) -> Step {
     Step::Recorded { offset: record.offset, bytes: record.bytes(), effect }
 }
 
-async fn write_receipt(place: &Place, story: &Story, receipt: &Receipt) {
+pub(super) async fn write_receipt(place: &Place, story: &Story, receipt: &Receipt) {
     place.shared.outbox.receipt(receipt, story.process.context(), story.starting).await;
 }
 
@@ -136,6 +136,7 @@ async fn write_letter(
     of: Option<(&Delivery, u32)>,
 ) {
     let (shared, gate) = (&place.shared, &place.gate);
+    let why = &fallback::told_whole(why, &record.headers);
     let _span = story.dead_letter(&shared.tracer, gate, why.reason.label());
     let (now, trace) = (shared.now(), story.process.context());
     let letter = letters::dead_letter(record, &gate.dead_letters, why, shared.version, now, trace);

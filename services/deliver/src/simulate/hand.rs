@@ -1,10 +1,10 @@
 //! The hands of a simulated lane: they note what is wanted, and tell a time that was set.
 
-use std::{cell::Cell, collections::VecDeque, rc::Rc};
+use std::{cell::Cell, collections::VecDeque, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use chassis::{Kind as SpanKind, Tracer};
-use domain::{time::UnixMillis, trace::TraceContext};
+use domain::{dead_letter::Reason, time::UnixMillis, trace::TraceContext};
 use kafka_io::Record;
 use registry_io::DecodeError;
 use wire::{Delivery, Order};
@@ -14,6 +14,8 @@ use super::{
     mutant::Mutant,
 };
 use crate::{
+    fallback::Rule,
+    held::Held,
     lane::{Hands, Todo},
     story::Story,
 };
@@ -109,6 +111,10 @@ impl Hands for Hand {
         let context = TraceContext { trace_id: [1; 16], span_id: [1; 8], sampled: false };
         let process = Tracer::disabled().span("", SpanKind::Consumer, Some(context));
         Story { process, starting: None }
+    }
+
+    fn fallback(&self, _held: &Held, _reason: Reason) -> Option<Arc<Rule>> {
+        None
     }
 
     fn gone(&self, _event_id: &str, _begun: UnixMillis) {

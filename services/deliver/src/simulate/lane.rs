@@ -196,6 +196,9 @@ impl Lane {
                     }
                     self.record(&held.record, None, kit, out);
                 }
+                Todo::HandOver { .. } | Todo::TellHanded { .. } => {
+                    unreachable!("no route of a history has a fallback")
+                }
                 Todo::TurnAway { held, .. } => {
                     out.saw(Seen::TurnedAway);
                     self.record(&held.record, None, kit, out);

@@ -432,6 +432,7 @@ fn saw_wait(why: Why, out: &mut Outside<'_>) {
         Why::Breaker => Seen::WaitBreaker,
         Why::Concurrency => Seen::WaitConcurrency,
         Why::Asked => Seen::WaitAsked,
-        Why::Rate => Seen::WaitRate,
+        // No destination of a history shares one.
+        Why::Rate | Why::SharedRate => Seen::WaitRate,
     });
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use catalog_io::{Catalogs, Destination};
-use domain::{breaker, rate::Rate};
+use domain::{breaker, catalog::SharedRate, rate::Rate};
 use testkit::{
     Receiver,
     receiver::{Answer, Arrival, Rule},
@@ -40,6 +40,36 @@ fn limited(receiver: &Receiver) -> Destination {
     let mut crm = destination("crm", &receiver.url("/"));
     crm.spec.rate = Rate::per_second(10.0).unwrap();
     crm
+}
+
+/// One that shares ten attempts a second with others.
+fn sharing(name: &str, receiver: &Receiver) -> Destination {
+    let destination = destination(name, &receiver.url(&format!("/{name}")));
+    let rate = Rate::per_second(10.0).unwrap();
+    Destination { shared_rate: Some(SharedRate { name: "app".to_owned(), rate }), ..destination }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn destinations_of_one_credential_are_asked_together_no_more_than_its_rate() {
+    let (world, receiver) = (World::of(&["crm", "mail"]).await, Receiver::start().await);
+    let mut crm = sharing("crm", &receiver);
+    crm.spec.rate = Rate::per_second(2.0).unwrap();
+    world.start(Catalogs::fixed(catalog(vec![crm, sharing("mail", &receiver)])));
+    for number in 0..20 {
+        world.send(&delivery("mail", &format!("k{number}"), 0)).await;
+        if number < 4 {
+            world.send(&delivery("crm", &format!("k{number}"), 0)).await;
+        }
+    }
+    world.await_over(24).await;
+    let all = arrivals(&receiver);
+    assert!(most_in_a_second(&all) <= 11, "{}", most_in_a_second(&all));
+    let of = |path: &str| -> Vec<Arrival> {
+        all.iter().filter(|arrival| arrival.path == path).cloned().collect()
+    };
+    assert!(most_in_a_second(&of("/crm")) <= 3, "its own rate holds beside it");
+    assert_eq!((of("/crm").len(), of("/mail").len()), (4, 20));
+    world.process.stop.cancel();
 }
 
 /// One whose breaker opens after five failures, for as long.

@@ -122,7 +122,7 @@ fn reason(world: &World) -> &'static str {
     let told = world.told();
     let mut reasons = told.iter().filter_map(|told| match &told.what {
         What::DeadLettered { reason, .. } => Some(reason.label()),
-        What::Attempted { .. } => None,
+        What::Attempted { .. } | What::HandedOver { .. } => None,
     });
     reasons.next_back().unwrap_or("none")
 }

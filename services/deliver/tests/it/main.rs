@@ -3,6 +3,7 @@
 
 mod control;
 mod failures;
+mod fallback;
 mod flow;
 mod letters;
 mod life;

@@ -71,7 +71,13 @@ pub(crate) fn destination(name: &str, url: &str) -> Destination {
         propagate_trace: false,
         probe: rules::Probe::default(),
     };
-    Destination { spec, signing: Vec::new(), auth: Auth::None, partitions: PARTITIONS }
+    Destination {
+        spec,
+        signing: Vec::new(),
+        auth: Auth::None,
+        shared_rate: None,
+        partitions: PARTITIONS,
+    }
 }
 
 pub(crate) fn catalog(destinations: Vec<Destination>) -> Catalog {
@@ -98,6 +104,7 @@ pub(crate) fn delivery(destination: &str, key: &str, number: usize) -> Delivery 
         mapping_version: "none".to_owned(),
         split_index: 0,
         order: Order::Strict,
+        fallback: None,
         request: Request {
             method: String::new(),
             path: String::new(),
@@ -268,6 +275,8 @@ impl World {
         let over = |told: &Told| match &told.what {
             What::Attempted { outcome, .. } => *outcome == domain::outcome::Outcome::Delivered,
             What::DeadLettered { .. } => true,
+            // Its fallback has it now, and tells the end.
+            What::HandedOver { .. } => false,
         };
         let what = format!("{count} deliveries over");
         wait::until(&what, AMPLE, || self.told().iter().filter(|t| over(t)).count() >= count).await;

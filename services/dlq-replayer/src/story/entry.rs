@@ -33,6 +33,8 @@ pub enum Happened {
     ReplayedToDeliver,
     /// A delivery was tried.
     Attempted,
+    /// Given up on by its destination, and put to its route's fallback.
+    HandedOver,
     /// Given up on.
     DeadLettered,
     /// Set aside for having been replayed too often.
@@ -199,12 +201,14 @@ fn holds(names: &Names, record: &Record) -> Holds {
 
 fn entry(record: &Record, decoded: &Decoded, names: &Names) -> Entry {
     let letter = Letter::of_record(record, names);
-    let happened = happened(names, &record.topic);
+    let happened = happened(names, record);
     let at_ms = match (decoded, happened) {
         (Decoded::Receipt(receipt), _) => receipt.at_ms,
         (_, Happened::DeadLettered | Happened::Quarantined) => letter.at_ms,
         (Decoded::Event(event), Happened::Accepted) => event.received_ms,
-        (Decoded::Delivery(delivery), Happened::Mapped) => delivery.created_ms,
+        (Decoded::Delivery(delivery), Happened::Mapped | Happened::HandedOver) => {
+            delivery.created_ms
+        }
         _ => record.timestamp_ms,
     };
     let context = headers::context(&record.headers, headers::TRACEPARENT);
@@ -224,9 +228,12 @@ fn entry(record: &Record, decoded: &Decoded, names: &Names) -> Entry {
     }
 }
 
-fn happened(names: &Names, topic: &str) -> Happened {
-    match names.parse(topic) {
+fn happened(names: &Names, record: &Record) -> Happened {
+    match names.parse(&record.topic) {
         Some(TopicKind::RawReplay { .. }) => Happened::ReplayedToTransform,
+        Some(TopicKind::Out { .. }) if headers::fallen(&record.headers).is_some() => {
+            Happened::HandedOver
+        }
         Some(TopicKind::Out { .. }) => Happened::Mapped,
         Some(TopicKind::OutReplay { .. }) => Happened::ReplayedToDeliver,
         Some(TopicKind::Receipts) => Happened::Attempted,
@@ -245,6 +252,10 @@ fn told(happened: Happened, decoded: &Decoded, letter: &Letter<'_>, record: &Rec
         (Happened::Attempted, _) => format!("to {}", letter.destination),
         (Happened::Accepted, _) => format!("{} from {}", letter.event_type, letter.source),
         (Happened::Mapped, _) => format!("to {} by {}", letter.destination, letter.route),
+        (Happened::HandedOver, _) => {
+            let why = headers::fallen(&record.headers).map(|fallen| fallen.to_string());
+            format!("to {} by {}: {}", letter.destination, letter.route, why.unwrap_or_default())
+        }
         (Happened::ReplayedToTransform | Happened::ReplayedToDeliver, _) => {
             format!("by {}, job {}", header(headers::REPLAY_BY), header(headers::REPLAY_JOB))
         }
@@ -258,9 +269,10 @@ fn told(happened: Happened, decoded: &Decoded, letter: &Letter<'_>, record: &Rec
 fn attempt(receipt: &Receipt) -> String {
     let status = receipt.status.map(|status| format!(", {status}")).unwrap_or_default();
     let error = receipt.error.as_deref().map(|error| format!(", {error}")).unwrap_or_default();
-    let last = match (receipt.settled, receipt.outcome) {
-        (true, wire::Outcome::Delivered) | (false, _) => "",
-        (true, _) => ", the last",
+    let last = match (receipt.settled, receipt.outcome, &receipt.handed_over) {
+        (true, wire::Outcome::Delivered, _) | (false, _, _) => String::new(),
+        (true, _, None) => ", the last".to_owned(),
+        (true, _, Some(to)) => format!(", the last: handed over to {}", to.destination),
     };
     let (destination, outcome) = (&receipt.destination, receipt.outcome.label());
     let number = receipt.attempt_number;

@@ -45,6 +45,7 @@ impl Ids {
                 | headers::CE_CORRELATIONID
                 | headers::CE_CAUSATIONID
                 | headers::DELIVERY_ID
+                | headers::FALLBACK_DELIVERY_ID
                     if self.names(value) =>
                 {
                     return Says::Ours;
@@ -114,6 +115,7 @@ mod tests {
             (("ce_correlationid", "evt-1"), "", Says::Ours),
             (("millrace-delivery-id", "evt-1"), "", Says::Ours),
             (("ce_id", "evt-10"), "", Says::Other),
+            (("millrace-fallback-delivery-id", "evt-1"), "", Says::Ours),
             (("x", "evt-1"), "..evt-1..", Says::Perhaps),
             (("x", ""), "evt-", Says::Other),
         ];

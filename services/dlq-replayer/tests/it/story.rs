@@ -1,7 +1,11 @@
 //! One event's story, found by each id that somebody may have.
 
 use dlq_replayer::{Choice, Error, Filter, Happened, PageOrder, Story, StoryQuery};
-use wire::{Breaker, Envelope, Header, Latency, Outcome, Receipt, Recorded, headers};
+use domain::dead_letter::Reason;
+use wire::{
+    Breaker, Delivery, Envelope, Fallback, HandedOver, Header, Latency, Outcome, Receipt, Recorded,
+    Request, headers,
+};
 
 use crate::world::{Letter, World, all, delivery, list, replay, wanted};
 
@@ -53,6 +57,7 @@ fn receipt(id: &str) -> Receipt {
         idempotency_key: delivery.delivery_id,
         next_attempt_ms: None,
         dead_letter_reason: Some("permanent".to_owned()),
+        handed_over: None,
         trace_id: None,
         breaker: Breaker::HalfOpen,
     }
@@ -120,6 +125,57 @@ async fn a_story_is_found_by_every_id_and_holds_nothing_of_others() {
         (&details["response_body"], &details["breaker"]),
         (&"gone".into(), &"half_open".into())
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_story_tells_of_the_fallback_and_why_by_either_deliverys_id() {
+    let world = World::embedded().await;
+    let (names, given_up) = (&world.names, delivery("evt-a"));
+    let fallen = headers::Fallen {
+        from: "crm",
+        delivery_id: &given_up.delivery_id,
+        reason: Reason::BudgetSpent,
+        message: "the destination answered 503",
+    };
+    let request = Some(Request { body: b"note".to_vec(), ..given_up.request.clone() });
+    let fallback = Fallback { mapping_version: String::new(), key: None, error: None, request };
+    let spare = Delivery {
+        delivery_id: "del-spare".to_owned(),
+        destination: "spare".to_owned(),
+        created_ms: SINCE + 11,
+        fallback: Some(fallback),
+        ..given_up.clone()
+    };
+    let to = headers::Successor { delivery_id: "del-spare", destination: "spare", trace: None };
+    let of_crm = headers::delivery(&given_up, None, None);
+    let of_spare = headers::fallback(&of_crm, &fallen, &to);
+    let handed_over = HandedOver {
+        destination: "spare".to_owned(),
+        delivery_id: "del-spare".to_owned(),
+        reason: "budget_spent".to_owned(),
+    };
+    let receipt = Receipt {
+        outcome: Outcome::Retryable,
+        status: Some(503),
+        dead_letter_reason: None,
+        handed_over: Some(handed_over),
+        ..receipt("evt-a")
+    };
+    write(&world, names.out("crm"), &given_up, of_crm).await;
+    write(&world, names.receipts(), &receipt, headers::receipt(&receipt, None, None)).await;
+    write(&world, names.out("spare"), &spare, of_spare).await;
+    let story = tell(&world, "evt-a").await;
+    let whole = [Happened::Mapped, Happened::Attempted, Happened::HandedOver];
+    assert_eq!(happened(&story), whole);
+    let told: Vec<&str> = story.entries.iter().map(|entry| entry.told.as_str()).collect();
+    let handed = "to crm, attempt 1: retryable, 503, the last: handed over to spare; ";
+    assert!(told[1].starts_with(handed), "{}", told[1]);
+    let why = "crm gave up: budget_spent: the destination answered 503";
+    assert_eq!(told[2], format!("to spare by shop-to-crm: {why}"));
+    let details = story.entries[2].details.as_ref().unwrap();
+    assert_eq!(details["fallback"]["request"]["body"], "note");
+    assert_eq!(happened(&tell(&world, "del-evt-a").await), whole);
+    assert_eq!(happened(&tell(&world, "del-spare").await), [Happened::HandedOver]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,6 +75,7 @@ pub(crate) fn topics(names: &Names) -> Vec<(String, i32)> {
         names.raw_replay("shop"),
         names.dlq("transform", "shop"),
         names.out("crm"),
+        names.out("spare"),
         names.out_replay("crm"),
         names.dlq("deliver", "crm"),
     ];
@@ -210,6 +211,7 @@ pub(crate) fn delivery(event: &str) -> Delivery {
         mapping_version: "none".to_owned(),
         split_index: 0,
         order: Order::Strict,
+        fallback: None,
         request: Request {
             method: "POST".to_owned(),
             path: "/orders".to_owned(),

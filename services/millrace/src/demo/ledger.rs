@@ -43,7 +43,7 @@ impl Ledger {
     pub(super) fn hear(&mut self, told: &Told) {
         let id = told.event_id.clone();
         match &told.what {
-            What::Mapped { .. } | What::Refused { .. } => {}
+            What::Mapped { .. } | What::Refused { .. } | What::HandedOver { .. } => {}
             What::Filtered { .. } => drop(self.filtered.insert(id)),
             What::Unrouted => drop(self.unrouted.insert(id)),
             What::Delivered { destination, .. } => {

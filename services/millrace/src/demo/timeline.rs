@@ -97,6 +97,9 @@ impl Timeline {
             }
             // One such line for an event tells enough.
             What::Refused { .. } => return,
+            What::HandedOver { destination, fallback, reason } => {
+                format!("fallback     {fallback} in the place of {destination}: {reason}")
+            }
             What::DeadLettered { stream, reason } => format!("dead letter  for {stream}: {reason}"),
         };
         let age = self.line(&told.event_id, told.at, &text);
@@ -106,6 +109,7 @@ impl Timeline {
             What::Filtered { .. }
             | What::Unrouted
             | What::Refused { .. }
+            | What::HandedOver { .. }
             | What::DeadLettered { .. } => {}
         }
     }

@@ -82,6 +82,36 @@ fn dead_letters_are_whole(bench: &Bench) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fallbacks_mapping_is_applied_beforehand_and_fails_nothing() {
+    let route = "map: note.vrl, to: mail, fallback: { to: crm, map: order.vrl } }";
+    let catalog = CATALOG.replace("map: note.vrl, to: mail }", route);
+    let (mut bench, _broker) = Bench::embedded(&catalog, &TOPICS).await;
+    bench.write(&[
+        bench.event("e1", r#"{"kind":"note","customer":"ann","total":"7","text":"hi"}"#),
+        bench.event("e2", r#"{"kind":"note","customer":"bob","total":"many","text":"ho"}"#),
+    ]);
+    let heard = bench.hear(2).await;
+    assert_eq!([mapped(&heard[0].2), mapped(&heard[1].2)], ["mail", "mail"]);
+    let mail = bench.deliveries("out.mail");
+    assert_eq!(mail[0].request.body, br#"{"note":"hi"}"#);
+    let fallback = mail[0].fallback.as_ref().unwrap();
+    assert_eq!((fallback.key.as_deref(), &fallback.error), (Some("ann"), &None));
+    assert_ne!(fallback.mapping_version, mail[0].mapping_version);
+    let request = fallback.request.as_ref().unwrap();
+    assert_eq!(
+        (request.path.as_str(), &request.body[..]),
+        ("/orders", &br#"{"id":"e1","total":7}"#[..])
+    );
+    assert_eq!(mail[1].request.body, br#"{"note":"ho"}"#);
+    let fallback = mail[1].fallback.as_ref().unwrap();
+    assert!(fallback.request.is_none() && fallback.error.is_some(), "{fallback:?}");
+    assert!(bench.read("out.crm").is_empty() && bench.read("dlq.transform.shop").is_empty());
+    let keys: Vec<_> = bench.read("out.mail").into_iter().map(|record| record.key).collect();
+    assert_eq!(keys, [Some("k".into()), Some("k".into())], "only the fallback's own key is other");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replay_repeats_the_failed_route_alone_with_the_catalog_of_then() {
     let (mut bench, _broker) = Bench::embedded(CATALOG, &TOPICS).await;
     bench.write(&[bench.event("e4", r#"{"kind":"order","customer":"bob","total":"many"}"#)]);

@@ -1,6 +1,6 @@
 //! Checks one destination: its address, headers, credentials, times and outcomes.
 
-mod flow;
+pub(super) mod flow;
 mod retry;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -12,7 +12,7 @@ use domain::{
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::{Context, Entry};
+use super::{Context, Entry, rates::Rates};
 use crate::{
     Auth, Destination,
     file::{self, AuthSpec},
@@ -22,7 +22,11 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 const PARTITIONS_DEFAULT: i32 = 3;
 
-pub(super) fn check(entry: &Entry<'_>, context: &mut Context<'_>) -> Option<Destination> {
+pub(super) fn check(
+    entry: &Entry<'_>,
+    rates: &Rates,
+    context: &mut Context<'_>,
+) -> Option<Destination> {
     let file: file::Destination = context.typed(entry)?;
     address(entry, &file.url, context);
     let method = method(entry, file.method.as_deref(), context);
@@ -57,7 +61,11 @@ pub(super) fn check(entry: &Entry<'_>, context: &mut Context<'_>) -> Option<Dest
         probe,
     };
     let partitions = file.partitions.unwrap_or(PARTITIONS_DEFAULT);
-    Some(Destination { spec, signing, auth, partitions })
+    let shared_rate = match &file.shared_rate {
+        Some(name) => Some(rates.of(entry, name, context)?),
+        None => None,
+    };
+    Some(Destination { spec, signing, auth, shared_rate, partitions })
 }
 
 fn address(entry: &Entry<'_>, url: &str, context: &mut Context<'_>) {

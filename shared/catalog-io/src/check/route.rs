@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, str::FromStr};
 
-use domain::catalog as rules;
+use domain::{catalog as rules, fallback};
 
 use super::{Context, Entry};
 use crate::{
-    Route,
+    Fallback, Route,
     file::{self, OneOrMany},
     schema::nearest,
 };
@@ -25,10 +25,39 @@ pub(super) fn check(entry: &Entry<'_>, known: &Known, context: &mut Context<'_>)
         let name = format!("routes.{}.when", entry.name);
         context.program(entry, "/when", text, &name, mapping::Use::Condition)
     });
-    let map = route.map.as_deref().and_then(|path| mapping_file(entry, path, context));
+    let map = route.map.as_deref().and_then(|path| mapping_file(entry, "/map", path, context));
+    let fallback = match &route.fallback {
+        Some(declared) => Some(fallback_of(entry, declared, &route.to, known, context)?),
+        None => None,
+    };
     // A program that did not compile is a mistake that refuses the catalog; it is never left out.
     let rule = rules::Route { name: entry.name.parse().ok()?, from, to, order: route.order };
-    Some(Route { rule, when, map })
+    Some(Route { rule, when, map, fallback })
+}
+
+/// Checks a route's fallback. It needs no look for circles: a delivery that came by a fallback has none.
+fn fallback_of(
+    entry: &Entry<'_>,
+    declared: &file::Fallback,
+    own: &OneOrMany,
+    known: &Known,
+    context: &mut Context<'_>,
+) -> Option<Fallback> {
+    let map = declared.map.as_deref();
+    let map = map.and_then(|path| mapping_file(entry, "/fallback/map", path, context));
+    let name = declared.to.as_str();
+    if own.each().iter().any(|(_, to)| *to == name) {
+        let what =
+            format!("the fallback of route {:?} is its own destination {name:?}", entry.name);
+        let why = "a delivery would go again to where it was given up on";
+        let fix = "name another destination; one with the same url may have another name";
+        context.mistake(entry, "/fallback/to", what, why, fix);
+        return None;
+    }
+    let to = OneOrMany::One(name.to_owned());
+    let mut to = ends(entry, "/fallback/to", "destination", &to, &known.destinations, context);
+    let on = declared.on.clone().unwrap_or_else(|| fallback::Fate::ALL.to_vec());
+    Some(Fallback { rule: fallback::Fallback { to: to.pop()?, on }, map })
 }
 
 fn ends<N: FromStr>(
@@ -69,6 +98,7 @@ fn ends<N: FromStr>(
 
 fn mapping_file(
     entry: &Entry<'_>,
+    below: &str,
     path: &str,
     context: &mut Context<'_>,
 ) -> Option<mapping::Program> {
@@ -79,15 +109,15 @@ fn mapping_file(
     if !inside {
         let why = "a mapping lies in the catalog's folder, so that the catalog moves as a whole";
         let what = format!("the path {path:?} leads out of the catalog");
-        context.mistake(entry, "/map", what, why, "move the file into the catalog's folder");
+        context.mistake(entry, below, what, why, "move the file into the catalog's folder");
         return None;
     }
     match std::fs::read_to_string(&full) {
-        Ok(text) => context.program(entry, "/map", &text, path, mapping::Use::Mapping),
+        Ok(text) => context.program(entry, below, &text, path, mapping::Use::Mapping),
         Err(error) => {
             let what = format!("mapping {path:?} can't be read");
             let fix = "create the file, or correct the path (relative to the catalog's folder)";
-            context.mistake(entry, "/map", what, error.to_string(), fix);
+            context.mistake(entry, below, what, error.to_string(), fix);
             None
         }
     }

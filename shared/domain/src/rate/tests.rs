@@ -15,6 +15,10 @@ fn bucket(per_second: f64) -> Bucket {
     Bucket::new(rate(per_second), Share::WHOLE, MonoNanos(0))
 }
 
+fn at(millis: u64) -> MonoNanos {
+    MonoNanos(millis * MILLI)
+}
+
 fn taken(bucket: &mut Bucket, now: MonoNanos) -> usize {
     (0..).take_while(|_| bucket.take(now)).count()
 }
@@ -67,6 +71,17 @@ fn a_hold_only_ever_lengthens() {
     assert_eq!(bucket.next_at(MonoNanos(5 * SECOND)), Some(MonoNanos(9 * SECOND)));
     assert_eq!(bucket.held_for(MonoNanos(5 * SECOND)), Duration::from_secs(4));
     assert!(!bucket.take(MonoNanos(9 * SECOND - 1)) && bucket.take(MonoNanos(9 * SECOND)));
+}
+
+#[test]
+fn who_is_refused_by_one_of_two_buckets_takes_nothing_of_the_other() {
+    let (mut own, mut shared) = (bucket(100.0), bucket(10.0));
+    assert_eq!(take_both(&mut own, &mut shared, at(10)), Err(Some(at(100))));
+    assert_eq!(take_both(&mut own, &mut shared, at(100)), Ok(()));
+    assert_eq!(take_both(&mut own, &mut shared, at(100)), Err(Some(at(200))));
+    assert_eq!(taken(&mut own, at(100)), 4, "of its burst of 5 one was taken");
+    shared.set_share(Share { owned: 0, total: 1 }, at(100));
+    assert_eq!(take_both(&mut own, &mut shared, at(200)), Err(None));
 }
 
 #[test]
@@ -132,6 +147,44 @@ proptest! {
             prop_assert!(bucket.take(due));
             now = due.0;
         }
+    }
+
+    /// Whatever is asked when: both give or neither, the time said holds, and each keeps to its rate.
+    #[test]
+    fn two_buckets_give_together_or_not_at_all(
+        per_second in (0.5f64..500.0, 0.5f64..500.0), is_busy in any::<bool>(),
+        gaps in prop::collection::vec(prop_oneof![0u64..3 * MILLI, 0..400 * MILLI], 1..200),
+    ) {
+        let (mut own, mut shared) = (bucket(per_second.0), bucket(per_second.1));
+        let (mut now, mut starts) = (0, vec![]);
+        for (place, gap) in gaps.into_iter().enumerate() {
+            now += gap;
+            // Somebody else takes of the shared one now and then.
+            if is_busy && place % 3 == 0 && shared.take(MonoNanos(now)) {
+                starts.push(now);
+            }
+            let before = (own.clone(), shared.clone());
+            match take_both(&mut own, &mut shared, MonoNanos(now)) {
+                Ok(()) => {
+                    let (mut own, mut shared) = before;
+                    prop_assert!(own.take(MonoNanos(now)) && shared.take(MonoNanos(now)));
+                    starts.push(now);
+                }
+                Err(due) => {
+                    let counts = |pair: &(Bucket, Bucket), at: MonoNanos| {
+                        (taken(&mut pair.0.clone(), at), taken(&mut pair.1.clone(), at))
+                    };
+                    let after = (own.clone(), shared.clone());
+                    prop_assert_eq!(counts(&before, MonoNanos(now)), counts(&after, MonoNanos(now)));
+                    let due = due.unwrap();
+                    let (mut own, mut shared) = (own.clone(), shared.clone());
+                    prop_assert!(take_both(&mut own, &mut shared, MonoNanos(due.0 - 1)).is_err());
+                    prop_assert!(take_both(&mut own, &mut shared, due).is_ok());
+                }
+            }
+        }
+        let most = per_second.1 + rate(per_second.1).burst();
+        prop_assert!(most_in(&starts, SECOND) as f64 <= most + 1e-6);
     }
 
     /// Greedy members, a rebalance every so often: partitions are given up before they are taken,

@@ -66,6 +66,16 @@ fn a_field_of_a_later_version_is_passed_over_and_a_missing_one_is_filled_in() {
 }
 
 #[test]
+fn a_delivery_with_a_fallback_is_read_by_a_version_that_knows_none() {
+    let older = include_str!("../../golden/delivery.1.avsc");
+    let older: Json = serde_json::from_str(older).expect("it is JSON");
+    let bytes = written_later(&sample_delivery(), &older, |_| {});
+    let decoder = Decoder::new(&older.to_string()).expect("it is a schema");
+    let wanted = Delivery { fallback: None, ..sample_delivery() };
+    assert_eq!(decoder.decode::<Delivery>(&bytes), Ok(wanted));
+}
+
+#[test]
 fn a_field_that_an_older_version_lacks_has_its_default() {
     let mut older: Json = serde_json::from_str(Kind::Receipt.schema()).expect("it is JSON");
     let fields = older["fields"].as_array_mut().expect("a record has fields");
@@ -123,7 +133,12 @@ fn every_kind_may_gain_and_lose_fields_and_symbols() {
         (Kind::Receipt, with_a_symbol(Kind::Receipt, "outcome")),
         (Kind::Receipt, with_a_symbol(Kind::Receipt, "breaker")),
     ];
-    for (kind, later) in cases {
+    let json = |text: &str| serde_json::from_str(text).expect("it is JSON");
+    let before = [
+        (Kind::Delivery, json(include_str!("../../golden/delivery.1.avsc"))),
+        (Kind::Receipt, json(include_str!("../../golden/receipt.1.avsc"))),
+    ];
+    for (kind, later) in cases.into_iter().chain(before) {
         let ours = Schema::parse_str(kind.schema()).expect("our schema parses");
         let later = Schema::parse(&later).expect("the later schema parses");
         SchemaCompatibility::mutual_read(&ours, &later)

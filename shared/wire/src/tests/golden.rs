@@ -37,9 +37,11 @@ fn check<T: Recorded + PartialEq + std::fmt::Debug>(version: &str, wanted: &T) {
 #[test]
 fn every_record_ever_written_decodes() {
     check("envelope.1", &sample_envelope());
-    check("delivery.1", &sample_delivery());
-    // The first version knew no breaker.
-    check("receipt.1", &Receipt { breaker: Breaker::Unspecified, ..sample_receipt() });
+    check("delivery.1", &Delivery { fallback: None, ..sample_delivery() });
+    check("delivery.2", &sample_delivery());
+    // The first version knew no breaker and no fallback.
+    let first = Receipt { breaker: Breaker::Unspecified, handed_over: None, ..sample_receipt() };
+    check("receipt.1", &first);
     check("receipt.2", &sample_receipt());
 }
 
@@ -47,7 +49,7 @@ fn every_record_ever_written_decodes() {
 fn what_is_written_now_is_among_the_golden_files() {
     let written = [
         ("envelope.1", Kind::Envelope, encode(&sample_envelope(), 7)),
-        ("delivery.1", Kind::Delivery, encode(&sample_delivery(), 7)),
+        ("delivery.2", Kind::Delivery, encode(&sample_delivery(), 7)),
         ("receipt.2", Kind::Receipt, encode(&sample_receipt(), 7)),
     ];
     for (version, kind, bytes) in written {

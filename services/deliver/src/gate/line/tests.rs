@@ -25,10 +25,26 @@ fn numbers(ceiling: u32) -> Numbers {
 }
 
 fn line(numbers: Numbers) -> Arc<Line> {
+    line_at(numbers, Clock::new())
+}
+
+fn line_at(numbers: Numbers, clock: Clock) -> Arc<Line> {
     let pace = Families::new(&Metrics::default()).pace.of("crm");
-    let line = Line::new("crm", numbers, Clock::new(), pace);
+    let line = Line::new("crm", numbers, clock, pace);
     line.set_share(Share::WHOLE);
     line
+}
+
+/// Two destinations that share so many attempts a second.
+fn sharing(per_second: f64) -> [Arc<Line>; 2] {
+    let clock = Clock::new();
+    let pool = Arc::new(Pool::new(Rate::per_second(per_second).unwrap(), clock));
+    pool.set_share("both", Some(Share::WHOLE));
+    [(); 2].map(|()| {
+        let line = line_at(numbers(100), clock);
+        line.set_pool(Some(pool.clone()));
+        line
+    })
 }
 
 fn signals(health: Health) -> Signals {
@@ -65,6 +81,61 @@ async fn those_who_wait_are_served_in_turn_and_nobody_passes_them() {
         assert_eq!(timeout(SOON, served.recv()).await.unwrap(), Some(number));
     }
     drop(leave(&line).await);
+}
+
+#[tokio::test]
+async fn destinations_that_share_a_rate_take_of_it_in_turn_and_no_more_than_it() {
+    let lines = sharing(100.0);
+    let begun = Instant::now();
+    let (tell, mut served) = tokio::sync::mpsc::unbounded_channel();
+    // The first one asks with five lanes, the other with one.
+    for number in [0, 0, 0, 0, 0, 1] {
+        let (line, tell) = (lines[number].clone(), tell.clone());
+        tokio::spawn(async move {
+            loop {
+                line.leave().await.ended(signals(Health::Healthy));
+                if tell.send(number).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    let mut counts = [0_u32; 2];
+    for _ in 0..30 {
+        counts[timeout(SOON, served.recv()).await.unwrap().unwrap()] += 1;
+    }
+    // From the clock's beginning on, its burst of 5 included.
+    assert!(begun.elapsed() >= Duration::from_millis(250), "{:?}", begun.elapsed());
+    assert!(counts[0].abs_diff(counts[1]) <= 2, "{counts:?}");
+}
+
+#[tokio::test]
+async fn who_waits_for_something_of_its_own_keeps_no_turn_of_a_shared_rate() {
+    let [held, other] = sharing(50.0);
+    held.hold(Some(Hold::Paused));
+    let waiting = tokio::spawn({
+        let held = held.clone();
+        async move { drop(held.leave().await) }
+    });
+    for _ in 0..5 {
+        drop(leave(&other).await);
+    }
+    assert!(!waiting.is_finished());
+    held.hold(None);
+    timeout(SOON, waiting).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_shares_a_rate_no_longer_waits_for_it_no_longer() {
+    let [line, _other] = sharing(0.001);
+    assert!(line.try_leave().is_none() && has_to_wait(&line).await);
+    let waiting = tokio::spawn({
+        let line = line.clone();
+        async move { drop(line.leave().await) }
+    });
+    tokio::task::yield_now().await;
+    line.set_pool(None);
+    timeout(SOON, waiting).await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -32,17 +32,25 @@ pub(super) fn check(
         context.mistake(entry, "/concurrency_min", what, why, fix);
     }
     Flow {
-        rate: rate(entry, file.rate.as_ref(), context),
+        rate: file
+            .rate
+            .as_ref()
+            .map_or(Rate::UNLIMITED, |text| rate(entry, "/rate", text, context)),
         concurrency,
         concurrency_min,
         breaker: breaker(entry, &file.breaker, context),
     }
 }
 
-fn rate(entry: &Entry<'_>, text: Option<&Text>, context: &mut Context<'_>) -> Rate {
+/// Reads a rate with its unit; one that is none counts as none.
+pub(in crate::check) fn rate(
+    entry: &Entry<'_>,
+    below: &str,
+    text: &Text,
+    context: &mut Context<'_>,
+) -> Rate {
     let (what, why, fix) = match text {
-        None => return Rate::UNLIMITED,
-        Some(Text::Text(text)) => match read(text) {
+        Text::Text(text) => match read(text) {
             Some(rate) => return rate,
             None => (
                 format!("{text:?} is no rate"),
@@ -50,13 +58,13 @@ fn rate(entry: &Entry<'_>, text: Option<&Text>, context: &mut Context<'_>) -> Ra
                 "write e.g. 100/s".to_owned(),
             ),
         },
-        Some(Text::Number(number)) => (
+        Text::Number(number) => (
             format!("rate of {number} has no unit"),
             "per second and per minute are easily mixed up",
             format!("write {number}/s or {number}/m"),
         ),
     };
-    context.mistake(entry, "/rate", what, why, fix);
+    context.mistake(entry, below, what, why, fix);
     Rate::UNLIMITED
 }
 
