@@ -13,6 +13,7 @@ use domain::{
 };
 use kafka_io::Outgoing;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use wire::{
     Delivery, EncodeError, Request,
     headers::{self, Fallen},
@@ -21,18 +22,25 @@ use wire::{
 
 use crate::held::{GivenUp, Held};
 
+/// How many records are being written into one fallback's topic at a time.
+const WRITERS: usize = 64;
+
 /// The fallbacks of the catalog's routes.
 pub(crate) struct Fallbacks {
     names: Names,
     by_route: Mutex<HashMap<String, Arc<Rule>>>,
+    /// By the fallbacks' topics; they outlive the catalog's changes.
+    turns: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
 /// One route's fallback.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) fallback: Fallback,
-    /// Whether its request is made by a mapping of its own: transform has put it into the delivery.
-    pub(crate) has_mapping: bool,
+    /// Of the mapping that makes its request, where it has one: transform has put that into the delivery.
+    pub(crate) map_version: Option<String>,
+    /// For those that write into its topic: one that takes nothing must not use up what all lanes may repeat.
+    pub(crate) turns: Arc<Semaphore>,
     /// `out.<its destination>`.
     pub(crate) topic: Arc<str>,
 }
@@ -46,17 +54,21 @@ pub(crate) struct Successor {
 
 impl Fallbacks {
     pub(crate) fn new(names: Names) -> Self {
-        Self { names, by_route: Mutex::default() }
+        Self { names, by_route: Mutex::default(), turns: Mutex::default() }
     }
 
     /// Takes what a catalog says; deliveries that were made before follow it too.
     pub(crate) fn adopt(&self, catalog: &Catalog) {
+        let mut turns = self.turns.lock();
         let rules = catalog.routes.iter().filter_map(|route| {
             let declared = route.fallback.as_ref()?;
+            let topic = self.names.out(declared.rule.to.as_str());
+            let new = || Arc::new(Semaphore::new(WRITERS));
             let rule = Rule {
                 fallback: declared.rule.clone(),
-                has_mapping: declared.map.is_some(),
-                topic: self.names.out(declared.rule.to.as_str()).into(),
+                map_version: declared.map.as_ref().map(|map| map.version().to_owned()),
+                turns: turns.entry(topic.clone()).or_insert_with(new).clone(),
+                topic: topic.into(),
             };
             Some((route.rule.name.as_str().to_owned(), Arc::new(rule)))
         });
@@ -89,16 +101,24 @@ impl Rule {
         now: UnixMillis,
     ) -> Result<Successor, String> {
         let key = held.record.key.clone();
-        let (request, version, key) = match (self.has_mapping, prepared) {
-            (false, _) => (whole(held), held.delivery.mapping_version.clone(), key),
+        let (request, version, key) = match (&self.map_version, prepared) {
+            (None, _) => (whole(held), held.delivery.mapping_version.clone(), key),
+            // Made by another mapping is as good, and so is made for another name of the destination.
+            (Some(version), Some(prepared))
+                if prepared.to != self.fallback.to.as_str()
+                    && prepared.mapping_version != *version =>
+            {
+                let why = format!("it was mapped for the fallback {}", prepared.to);
+                return Err(self.refused(&why));
+            }
             (
-                true,
+                Some(_),
                 Some(wire::Fallback { request: Some(request), key: own, mapping_version, .. }),
             ) => (request, mapping_version, own.map(Bytes::from).or(key)),
-            (true, Some(_)) => {
+            (Some(_), Some(_)) => {
                 return Err(self.refused("its mapping gave none, fallback.error says why"));
             }
-            (true, None) => {
+            (Some(_), None) => {
                 return Err(self.refused("it was mapped before the route had this fallback"));
             }
         };

@@ -60,12 +60,18 @@ impl Outbox {
         self.surely(&letter).await;
     }
 
-    /// Writes the record by which an event goes to its fallback.
+    /// Tries once to write the record by which an event goes to its fallback.
     ///
     /// # Errors
-    /// Where its topic finds it too large; all else is waited for.
+    /// Why it is not acknowledged; its caller tries again.
     pub(crate) async fn successor(&self, record: &Outgoing) -> Result<(), ProduceError> {
-        self.insist(record).await
+        let written = self.producer.send_ref(record).await;
+        match &written {
+            Ok(_) => self.taken(),
+            Err(ProduceError::TooLarge { .. }) => {}
+            Err(error) => self.refuse(error),
+        }
+        written.map(drop)
     }
 
     /// Tries once to write a record of `ctl.state` or `ctl.audit`, and says where it lies.

@@ -83,8 +83,10 @@ pub(crate) fn apply(
         Some(Err(failed)) => return Some((Made::Failed(failed), nothing())),
         None => deliveries::unchanged(&opened.envelope.content_type, opened.body.clone()),
     };
-    let fallback = route.catalog.fallback.as_ref().and_then(|fallback| fallback.map.as_ref());
-    let fallback = fallback.map(|map| deliveries::fallback(map, map.map(input)));
+    let fallback = route.catalog.fallback.as_ref().and_then(|fallback| {
+        let map = fallback.map.as_ref()?;
+        Some(deliveries::fallback(fallback.rule.to.as_str(), map, map.map(input)))
+    });
     Some(fan_out(route, opened, (request, fallback), now))
 }
 
@@ -162,8 +164,13 @@ mod tests {
 
     fn with_fallback(body: usize, fallback: usize) -> Delivery {
         let (mapping_version, request_of) = (String::new(), Some(request(fallback)));
-        let fallback =
-            wire::Fallback { mapping_version, key: None, error: None, request: request_of };
+        let fallback = wire::Fallback {
+            to: String::new(),
+            mapping_version,
+            key: None,
+            error: None,
+            request: request_of,
+        };
         Delivery {
             delivery_id: String::new(),
             event_id: String::new(),

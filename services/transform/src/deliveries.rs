@@ -42,9 +42,10 @@ pub(crate) fn build(
 
 /// What a fallback's own mapping made of the event. Where that is no request the delivery goes on
 /// without one: what is wrong with a fallback fails nothing that needs none.
-pub(crate) fn fallback(map: &Program, made: Result<Mapped, Failed>) -> wire::Fallback {
+pub(crate) fn fallback(to: &str, map: &Program, made: Result<Mapped, Failed>) -> wire::Fallback {
     let (mapping_version, error) = (map.version().to_owned(), None);
-    let nothing = wire::Fallback { mapping_version, key: None, error, request: None };
+    let to = to.to_owned();
+    let nothing = wire::Fallback { to, mapping_version, key: None, error, request: None };
     match made {
         Ok(Mapped::Request(mut request)) => {
             let key = request.key.take();

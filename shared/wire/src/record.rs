@@ -68,6 +68,8 @@ pub struct Request {
 /// What a route's fallback sends in the place of its delivery, where it has a mapping of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fallback {
+    /// The destination that it was made for.
+    pub to: String,
     pub mapping_version: String,
     /// What its delivery is ordered by; without one, as the delivery that it stands in for.
     pub key: Option<String>,

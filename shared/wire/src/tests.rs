@@ -24,6 +24,7 @@ fn sample_delivery() -> Delivery {
         split_index: 3,
         order: Order::None,
         fallback: Some(Fallback {
+            to: "spare".into(),
             mapping_version: "ba9876543210".into(),
             key: Some("7".into()),
             error: Some("none".into()),

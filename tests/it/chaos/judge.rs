@@ -73,7 +73,7 @@ pub(super) async fn demand(bar: Bar, world: &World, tally: Tally, sent: &[Sent])
     for at in &tally.accepted_at {
         assert!(at * 5 <= total * 4, "at a kill {at} of {total} events had been accepted");
     }
-    await_ends(world, mix, &accepted).await;
+    let missing = await_ends(world, mix, &accepted).await;
     let logged: HashSet<String> =
         world.topics.all("raw.orders").await.iter().map(event_id).collect();
     // Nothing is left of these but their event, which transform has read: one that is not there is lost.
@@ -106,15 +106,17 @@ pub(super) async fn demand(bar: Bar, world: &World, tally: Tally, sent: &[Sent])
     written_once(world, repeats(sent)).await;
     replayed_once(world, mix).await;
     reconcile(&run).demand();
+    assert!(missing.is_empty(), "{} never arrived: {missing:?}", missing.len());
 }
 
-async fn await_ends(world: &World, mix: Mix, accepted: &[&Sent]) {
+/// Returns what has not arrived and should have, also where it lies among the dead letters: a replay
+/// was promised.
+async fn await_ends(world: &World, mix: Mix, accepted: &[&Sent]) -> Vec<String> {
     let to_arrive: Vec<String> = accepted
         .iter()
         .filter(|sent| mix.fate(sent.number).arrives())
         .map(|sent| id(sent.number))
         .collect();
-    // What is missing is found by the judge, with its ids: here it only ends the waiting.
     wait::within(SOON * 2, || {
         let seen = world.receiver.taken_per_id();
         std::future::ready(to_arrive.iter().all(|id| seen.contains_key(id)).then_some(()))
@@ -122,6 +124,9 @@ async fn await_ends(world: &World, mix: Mix, accepted: &[&Sent]) {
     .await;
     world.await_committed(TRANSFORM_GROUP, "raw.orders").await;
     world.await_committed(DELIVER_GROUP, "out.app").await;
+    world.await_committed(DELIVER_GROUP, "out.app.replay").await;
+    let seen = world.receiver.taken_per_id();
+    to_arrive.into_iter().filter(|id| !seen.contains_key(id)).collect()
 }
 
 /// A dead letter of an event that should have arrived is a loss by another name.

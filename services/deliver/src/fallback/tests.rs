@@ -15,11 +15,12 @@ use crate::{
 fn rule(on: &[Fate]) -> Rule {
     let to = "spare".parse().expect("it is a name");
     let fallback = Fallback { to, on: on.to_vec() };
-    Rule { fallback, has_mapping: false, topic: "out.spare".into() }
+    let turns = Arc::new(Semaphore::new(1));
+    Rule { fallback, map_version: None, turns, topic: "out.spare".into() }
 }
 
 fn with_mapping() -> Rule {
-    Rule { has_mapping: true, ..rule(&Fate::ALL) }
+    Rule { map_version: Some("v2".to_owned()), ..rule(&Fate::ALL) }
 }
 
 fn held() -> Held {
@@ -43,7 +44,8 @@ fn prepared() -> wire::Fallback {
         body: b"other".to_vec(),
     };
     let (mapping_version, key) = ("v2".to_owned(), Some("k2".to_owned()));
-    wire::Fallback { mapping_version, key, error: None, request: Some(request) }
+    let to = "spare".to_owned();
+    wire::Fallback { to, mapping_version, key, error: None, request: Some(request) }
 }
 
 fn sent(held: &Held, successor: &Successor) -> Outgoing {
@@ -104,6 +106,17 @@ fn with_a_mapping_the_request_that_it_made_goes_and_by_its_key() {
     let unkeyed = made(Some(wire::Fallback { key: None, ..prepared() }));
     let unkeyed = unkeyed.unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(sent(&held, &unkeyed).key, held.record.key);
+}
+
+#[test]
+fn what_was_made_for_another_fallback_by_another_mapping_goes_to_nobody() {
+    let rows = [("spare", "v1", true), ("other", "v2", true), ("other", "v1", false)];
+    for (to, version, goes) in rows {
+        let (to, mapping_version) = (to.to_owned(), version.to_owned());
+        let prepared = wire::Fallback { to, mapping_version, ..prepared() };
+        let made = with_mapping().successor(&held(), Some(prepared), UnixMillis(1));
+        assert_eq!(made.is_ok(), goes, "{made:?}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! lane overtakes another. Where destinations share a rate, the first ones of their lines stand in the
 //! line of that rate in the same way.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use domain::{
     breaker::{Change, State},
@@ -164,9 +164,16 @@ impl Line {
     /// `None` when something of its own stands in the way.
     async fn leave_of_pool(self: &Arc<Self>) -> Option<Leave> {
         let pool = self.pool.lock().clone()?;
-        let _turn = pool.turn.lock().await;
+        let mut turn = pin!(pool.turn.lock());
+        let _turn = loop {
+            tokio::select! {
+                turn = &mut turn => break turn,
+                // Its place in the line is kept, unless it shares that rate no longer.
+                () = self.news.notified() => if !self.shares(&pool) { return None },
+            }
+        };
         loop {
-            if !self.pool.lock().as_ref().is_some_and(|its| Arc::ptr_eq(its, &pool)) {
+            if !self.shares(&pool) {
                 return None;
             }
             let wait = match self.admit_of(&pool) {
@@ -180,6 +187,10 @@ impl Line {
                 () = pool.news.notified() => {}
             }
         }
+    }
+
+    fn shares(&self, pool: &Arc<Pool>) -> bool {
+        self.pool.lock().as_ref().is_some_and(|its| Arc::ptr_eq(its, pool))
     }
 
     /// Only for who has the pool's turn.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chassis::Span;
-use kafka_io::{Acks, Effect};
+use kafka_io::{Acks, Effect, Outgoing, ProduceError};
 use wire::{HandedOver, Kind, Receipt};
 
 use super::{Step, steps};
@@ -14,8 +14,9 @@ use crate::{
     told::{Told, What},
 };
 
-/// How long after the registry could not be asked it is asked again.
-const REGISTRY_PAUSE: Duration = Duration::from_secs(1);
+/// Between two tries, longer each time.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// A delivery that is given up on, and what came of handing its event over.
 pub(crate) struct Handed {
@@ -27,26 +28,77 @@ pub(crate) struct Handed {
     pub(super) successor: Result<(HandedOver, Effect), String>,
 }
 
-/// Writes an event into the lane of its fallback, until that is acknowledged.
+/// What one try to hand an event over came to.
+enum Tried {
+    Over(Result<(HandedOver, Effect), String>),
+    Again {
+        possibly_written: bool,
+    },
+    /// The lane stops.
+    Stopped,
+}
+
+/// Why a record is not in the fallback's lane.
+enum Unwritten {
+    /// It never will be.
+    Refused(String),
+    Passing {
+        possibly_written: bool,
+    },
+}
+
+/// Writes an event into the lane of its fallback, until that is acknowledged. While nothing can be
+/// written there, the catalog may name another fallback, or none.
 pub(super) async fn hand_over(
     place: Place,
     held: Box<Held>,
     why: GivenUp,
     receipt: Box<Receipt>,
-    rule: Arc<Rule>,
+    mut rule: Arc<Rule>,
     acks: Acks,
 ) -> Step {
-    let Some(schema_id) = schema(&place, &rule).await else { return Step::Left(Some(held)) };
-    let successor = match schema_id {
-        Ok(schema_id) => {
-            // From here on a crash may repeat it. Not before: a registry that is down stops nobody else.
-            let effect = acks.effect();
-            let written = write(&place, &held, &why, &rule, schema_id).await;
-            written.map(|to| (to, effect))
+    let (mut pause, mut is_bound) = (PAUSE_MIN, false);
+    let successor = loop {
+        match try_once(&place, &held, &why, &rule, &acks).await {
+            Tried::Over(successor) => break successor,
+            Tried::Again { possibly_written } => is_bound |= possibly_written,
+            Tried::Stopped => return Step::Left(Some(held)),
         }
-        Err(refused) => Err(rule.refused(&refused)),
+        let rest = tokio::time::sleep(pause);
+        if place.intake.run_until_cancelled(rest).await.is_none() {
+            return Step::Left(Some(held));
+        }
+        pause = (pause * 2).min(PAUSE_MAX);
+        // What may be in one lane already goes into no other.
+        if !is_bound {
+            match place.shared.fallbacks.of(&held, why.reason) {
+                Some(now) => rule = now,
+                None => break Err(rule.refused("the catalog has taken it from the route")),
+            }
+        }
     };
     Step::Handed(Box::new(Handed { held, why, receipt, successor }))
+}
+
+async fn try_once(place: &Place, held: &Held, why: &GivenUp, rule: &Rule, acks: &Acks) -> Tried {
+    let schema_id = match schema(place, rule).await {
+        Ok(schema_id) => schema_id,
+        Err(Unwritten::Refused(why)) => return Tried::Over(Err(why)),
+        Err(Unwritten::Passing { possibly_written }) => return Tried::Again { possibly_written },
+    };
+    let leave = async {
+        let turn = rule.turns.acquire().await;
+        acks.room().await;
+        turn
+    };
+    let Some(_turn) = place.intake.run_until_cancelled(leave).await else { return Tried::Stopped };
+    // From here on a crash may repeat it. Not before: a registry that is down stops nobody else.
+    let effect = acks.effect();
+    match write(place, held, why, rule, schema_id).await {
+        Ok(to) => Tried::Over(Ok((to, effect))),
+        Err(Unwritten::Refused(why)) => Tried::Over(Err(why)),
+        Err(Unwritten::Passing { possibly_written }) => Tried::Again { possibly_written },
+    }
 }
 
 /// Records that the event went on, and why.
@@ -64,22 +116,19 @@ pub(super) async fn record(
     steps::recorded(&held.record, Some(effect))
 }
 
-/// Registers the schema of the fallback's lane, waiting for a registry that is down; `None` when the
-/// lane stops.
-async fn schema(place: &Place, rule: &Rule) -> Option<Result<u32, String>> {
+/// Registers the schema of the fallback's lane; it is asked for once.
+async fn schema(place: &Place, rule: &Rule) -> Result<u32, Unwritten> {
     let (registry, outbox) = (&place.shared.registry, &place.shared.outbox);
-    let subject = wire::subject(&rule.topic);
-    loop {
-        match registry.register(&subject, Kind::Delivery).await {
-            Ok(id) => {
-                outbox.registry_answers(Ok(()));
-                return Some(Ok(id));
-            }
-            Err(error) if error.may_pass() => outbox.registry_answers(Err(error.to_string())),
-            Err(error) => return Some(Err(error.to_string())),
+    match registry.register(&wire::subject(&rule.topic), Kind::Delivery).await {
+        Ok(id) => {
+            outbox.registry_answers(Ok(()));
+            Ok(id)
         }
-        let pause = tokio::time::sleep(REGISTRY_PAUSE);
-        place.intake.run_until_cancelled(pause).await?;
+        Err(error) if error.may_pass() => {
+            outbox.registry_answers(Err(error.to_string()));
+            Err(Unwritten::Passing { possibly_written: false })
+        }
+        Err(error) => Err(Unwritten::Refused(rule.refused(&error.to_string()))),
     }
 }
 
@@ -89,20 +138,44 @@ async fn write(
     why: &GivenUp,
     rule: &Rule,
     schema_id: u32,
-) -> Result<HandedOver, String> {
+) -> Result<HandedOver, Unwritten> {
     let shared = &place.shared;
-    let prepared = if rule.has_mapping { prepared(place, held, rule)? } else { None };
-    let successor = rule.successor(held, prepared, shared.now())?;
+    let made = record_of(place, held, why, rule, schema_id).map_err(Unwritten::Refused)?;
+    let (outgoing, to, _span) = made;
+    match shared.outbox.successor(&outgoing).await {
+        Ok(()) => Ok(to),
+        Err(error @ ProduceError::TooLarge { .. }) => {
+            Err(Unwritten::Refused(rule.refused(&error.to_string())))
+        }
+        Err(
+            ProduceError::Expired { possibly_written, .. }
+            | ProduceError::Refused { possibly_written, .. },
+        ) => Err(Unwritten::Passing { possibly_written }),
+        Err(ProduceError::WindowFull { .. } | ProduceError::UnknownTopic { .. }) => {
+            Err(Unwritten::Passing { possibly_written: false })
+        }
+        Err(ProduceError::Fatal { .. }) => Err(Unwritten::Passing { possibly_written: true }),
+    }
+}
+
+/// Makes the record of the fallback's lane, and what is told of it; the delivery itself is not kept.
+fn record_of(
+    place: &Place,
+    held: &Held,
+    why: &GivenUp,
+    rule: &Rule,
+    schema_id: u32,
+) -> Result<(Outgoing, HandedOver, Option<Span>), String> {
+    let prepared = if rule.map_version.is_some() { prepared(place, held, rule)? } else { None };
+    let successor = rule.successor(held, prepared, place.shared.now())?;
     let span = span(place, held, &rule.topic);
     let trace = span.as_ref().map(Span::context);
     let outgoing = successor.outgoing(held, why, &rule.topic, schema_id, trace);
     let outgoing = outgoing.map_err(|error| rule.refused(&error.to_string()))?;
-    let written = shared.outbox.successor(&outgoing).await;
-    written.map_err(|error| rule.refused(&error.to_string()))?;
     let Successor { delivery, .. } = successor;
     let reason = why.reason.label().to_owned();
     let (destination, delivery_id) = (delivery.destination, delivery.delivery_id);
-    Ok(HandedOver { destination, delivery_id, reason })
+    Ok((outgoing, HandedOver { destination, delivery_id, reason }, span))
 }
 
 /// What the fallback's mapping made was not kept in memory; its schema is known, for it was read before.

@@ -150,7 +150,8 @@ async fn a_fallback_with_a_mapping_is_sent_what_that_made_of_the_event_or_nothin
     let sent = delivery("crm", "a", 0);
     let request = wire::Request { body: b"note".to_vec(), ..sent.request.clone() };
     let (mapping_version, request) = ("v2".to_owned(), Some(request));
-    let fallback = Some(Fallback { mapping_version, key: None, error: None, request });
+    let to = "spare".to_owned();
+    let fallback = Some(Fallback { to, mapping_version, key: None, error: None, request });
     world.send(&Delivery { fallback, ..sent }).await;
     world.send(&delivery("crm", "b", 0)).await;
     world.await_over(2).await;

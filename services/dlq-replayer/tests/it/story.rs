@@ -138,7 +138,8 @@ async fn a_story_tells_of_the_fallback_and_why_by_either_deliverys_id() {
         message: "the destination answered 503",
     };
     let request = Some(Request { body: b"note".to_vec(), ..given_up.request.clone() });
-    let fallback = Fallback { mapping_version: String::new(), key: None, error: None, request };
+    let (to, mapping_version) = ("spare".to_owned(), String::new());
+    let fallback = Fallback { to, mapping_version, key: None, error: None, request };
     let spare = Delivery {
         delivery_id: "del-spare".to_owned(),
         destination: "spare".to_owned(),

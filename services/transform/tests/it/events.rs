@@ -96,6 +96,7 @@ async fn a_fallbacks_mapping_is_applied_beforehand_and_fails_nothing() {
     assert_eq!(mail[0].request.body, br#"{"note":"hi"}"#);
     let fallback = mail[0].fallback.as_ref().unwrap();
     assert_eq!((fallback.key.as_deref(), &fallback.error), (Some("ann"), &None));
+    assert_eq!(fallback.to, "crm");
     assert_ne!(fallback.mapping_version, mail[0].mapping_version);
     let request = fallback.request.as_ref().unwrap();
     assert_eq!(

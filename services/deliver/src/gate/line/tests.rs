@@ -127,15 +127,19 @@ async fn who_waits_for_something_of_its_own_keeps_no_turn_of_a_shared_rate() {
 
 #[tokio::test]
 async fn who_shares_a_rate_no_longer_waits_for_it_no_longer() {
-    let [line, _other] = sharing(0.001);
-    assert!(line.try_leave().is_none() && has_to_wait(&line).await);
-    let waiting = tokio::spawn({
-        let line = line.clone();
-        async move { drop(line.leave().await) }
+    let lines = sharing(0.001);
+    let waiting = lines.clone().map(|line| {
+        assert!(line.try_leave().is_none());
+        tokio::spawn(async move { drop(line.leave().await) })
     });
-    tokio::task::yield_now().await;
-    line.set_pool(None);
-    timeout(SOON, waiting).await.unwrap().unwrap();
+    for line in &lines {
+        assert!(has_to_wait(line).await);
+    }
+    // The one behind first, while the other has the rate's turn.
+    for (line, waiting) in lines.iter().zip(waiting).rev() {
+        line.set_pool(None);
+        timeout(SOON, waiting).await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]
