@@ -2,11 +2,15 @@
 
 use serde_json::{Value, json};
 use testkit::{
-    load::Sent,
+    load::{Load, Sent},
     reconcile::{Promise, Run, reconcile, taken},
 };
 
-use crate::{events::resent, system::World};
+use crate::{
+    SOON,
+    events::{is_unwritten, resent},
+    system::World,
+};
 
 const KEYS: u64 = 64;
 
@@ -20,6 +24,17 @@ fn key(number: u64) -> String {
 
 pub(crate) fn body(number: u64) -> Value {
     json!({ "key": key(number) })
+}
+
+/// So many events at 150 a second, each sent again until it is accepted.
+pub(crate) fn load(world: &World, events: u64) -> Load {
+    Load {
+        per_second: Some(150.0),
+        resend: true,
+        unwritten: is_unwritten,
+        deadline: SOON * 3,
+        ..Load::new(world.ingest(), events)
+    }
 }
 
 /// Judges a run whose `events` have all been sent, and stops the test if a promise is broken.

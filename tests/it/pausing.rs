@@ -2,16 +2,11 @@
 
 use std::time::Duration;
 
-use testkit::{
-    Spawned,
-    load::{self, Load},
-    receiver::Arrival,
-    wait,
-};
+use testkit::{Spawned, load, receiver::Arrival, wait};
 
 use crate::{
     SOON,
-    events::{is_unwritten, orders},
+    events::orders,
     numbered::{self, body, id},
     system::{DELIVER_GROUP, Service, Setup, System},
 };
@@ -26,13 +21,7 @@ async fn a_paused_destination_is_sent_nothing_until_resume_though_every_replica_
     for other in &mut others {
         other.wait_ready(SOON).await;
     }
-    let load = Load {
-        per_second: Some(150.0),
-        resend: true,
-        unwritten: is_unwritten,
-        deadline: SOON * 3,
-        ..Load::new(system.world.ingest(), EVENTS)
-    };
+    let load = numbered::load(&system.world, EVENTS);
     let source = orders();
     let request = move |number| source.request(&id(number), "order.placed", &body(number));
     let sending =

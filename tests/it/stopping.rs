@@ -8,14 +8,11 @@ use std::{
     time::Duration,
 };
 
-use testkit::{
-    load::{self, Load},
-    wait,
-};
+use testkit::{load, wait};
 
 use crate::{
     SOON,
-    events::{is_unwritten, orders},
+    events::orders,
     numbered::{self, body, id},
     system::{DELIVER_GROUP, Service, Setup, System, TRANSFORM_GROUP},
 };
@@ -27,13 +24,7 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(30);
 async fn a_service_told_to_stop_under_load_loses_and_doubles_nothing() {
     let mut system = System::start(&Setup::default()).await;
     let accepted = Arc::new(AtomicU64::new(0));
-    let load = Load {
-        per_second: Some(150.0),
-        resend: true,
-        unwritten: is_unwritten,
-        deadline: SOON * 3,
-        ..Load::new(system.world.ingest(), EVENTS)
-    };
+    let load = numbered::load(&system.world, EVENTS);
     let sending = {
         let (source, accepted) = (orders(), accepted.clone());
         let request = move |number| source.request(&id(number), "order.placed", &body(number));

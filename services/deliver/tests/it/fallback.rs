@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use catalog_io::{Catalogs, Environment};
+use catalog_io::{Catalog, Catalogs, Environment};
 use deliver::What;
 use domain::ids::IdempotencyKey;
 use registry_io::Registry;
@@ -19,16 +19,23 @@ use wire::{
 
 use crate::world::{AMPLE, World, config, delivery};
 
-/// `crm`, tried twice, with `spare` as what is in `fallback`; no breaker opens.
 fn catalogs(receiver: &Receiver, fallback: &str) -> Catalogs {
+    let folder = Scratch::new("fallback");
+    Catalogs::fixed(declare(&folder, receiver, fallback))
+}
+
+/// `crm`, tried twice, with `spare` as what is in `fallback`; no breaker opens.
+fn declare(folder: &Scratch, receiver: &Receiver, fallback: &str) -> Catalog {
+    let fallback =
+        if fallback.is_empty() { String::new() } else { format!(", fallback: {fallback}") };
     let keys = "partitions: 2, breaker: { attempts_min: 1000000 }, \
                 retry: { attempts: 2, base: 10ms, cap: 20ms }";
     let catalog = format!(
         r#"apiVersion: millrace/v1
 sources:
-  shop: {{ kind: webhook, verify: {{ scheme: github, secrets: [{{ env: SHOP }}] }} }}
+  shop: {{ kind: webhook, verify: {{ scheme: github, secrets: [{{ file: shop }}] }} }}
 routes:
-  - {{ name: shop-to-it, from: shop, to: crm, fallback: {fallback} }}
+  - {{ name: shop-to-it, from: shop, to: crm{fallback} }}
 destinations:
   crm: {{ kind: http, url: "{}", {keys} }}
   spare: {{ kind: http, url: "{}", {keys} }}
@@ -36,12 +43,11 @@ destinations:
         receiver.url("/crm"),
         receiver.url("/spare"),
     );
-    let folder = Scratch::new("fallback");
-    std::fs::write(folder.path().join("catalog.yaml"), catalog).unwrap();
-    std::fs::write(folder.path().join("note.vrl"), ". = \"note\"").unwrap();
-    let environment: Environment = [("SHOP", "s")].into_iter().collect();
-    let catalog = catalog_io::load(folder.path(), &environment);
-    Catalogs::fixed(catalog.unwrap_or_else(|e| panic!("{e}")))
+    for (name, text) in [("shop", "s"), ("note.vrl", ". = \"note\""), ("catalog.yaml", &catalog)] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let catalog = catalog_io::load(folder.path(), &Environment::default());
+    catalog.unwrap_or_else(|e| panic!("{e}"))
 }
 
 async fn world() -> (World, Receiver) {
@@ -204,6 +210,32 @@ async fn nothing_more_of_a_key_is_tried_until_its_event_is_with_the_fallback() {
     world.await_committed("crm", 0, 3).await;
     let handed_over = |told: &deliver::Told| matches!(told.what, What::HandedOver { .. });
     assert_eq!(world.told().iter().filter(|told| handed_over(told)).count(), 3);
+    world.process.stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fallback_that_is_taken_out_of_the_catalog_is_no_longer_waited_for() {
+    let (world, receiver) = world().await;
+    let (address, stop) = registry("127.0.0.1:0").await;
+    let ours = Registry::new(&registry_io::Config::at(format!("http://{address}"))).unwrap();
+    ours.register("out.any-value", wire::Kind::Delivery).await.unwrap();
+    let folder = Scratch::new("fallback");
+    let first = declare(&folder, &receiver, "{ to: spare }");
+    let (path, ended) = (folder.path().to_owned(), world.process.stop.clone());
+    let (catalogs, watching) = catalog_io::watch(first, path, ended, |_| {});
+    tokio::spawn(watching);
+    let running = world.start_with(config(), catalogs, ours);
+    world.await_ready().await;
+    stop.cancel();
+    world.send(&delivery("crm", "a", 0)).await;
+    world.await_unmet("registry", "").await;
+    declare(&folder, &receiver, "");
+    world.await_committed("crm", 0, 1).await;
+    let letters = letters(&world, "crm").await;
+    let told = text(&letters[0].headers, headers::DLQ_ERROR_MESSAGE).unwrap();
+    assert!(told.contains("503") && told.contains("has taken it from the route"), "{told}");
+    assert!(ids(&receiver, "/spare", "a").is_empty());
     world.process.stop.cancel();
     running.await.unwrap().unwrap();
 }
