@@ -228,9 +228,21 @@ impl TransactionalProducer {
 
     /// Aborts the open transaction; its records are never seen by a reader of committed records.
     /// Any error means that the producer must be replaced: `fatal_error` can be empty then.
+    ///
+    /// An aborted transaction whose records were not all acknowledged is such an error. librdkafka gives the sequence
+    /// numbers of records that an abort takes from its queue to the records after them
+    /// (`rd_kafka_toppar_purge_queues`), also where an earlier try of theirs is in the log and only its answer was
+    /// lost, as at a leader's death. A later batch of the same length is a duplicate for the broker then: it is
+    /// acknowledged, and is not there. A new producer has an epoch of its own, in which numbers begin anew.
     pub fn abort(&self, go_on: impl Fn() -> bool) -> Result<(), TransactionError> {
         const DOING: &str = "abort the transaction";
-        self.insist(DOING, go_on, || self.producer.abort_transaction(SLICE))
+        let is_written = self.reports.are_all_written();
+        self.insist(DOING, go_on, || self.producer.abort_transaction(SLICE))?;
+        if is_written {
+            return Ok(());
+        }
+        let why = "it is aborted, and some of its records may have been written unheard".to_owned();
+        Err(TransactionError::fatal("use the producer again", why))
     }
 
     fn send_offsets_as(

@@ -125,6 +125,12 @@ impl Outstanding {
         true
     }
 
+    /// Says whether every record of the transaction is acknowledged.
+    pub(super) fn are_all_written(&self) -> bool {
+        let state = self.state.lock();
+        state.records == 0 && state.failure.is_none()
+    }
+
     pub(super) fn first_failure(&self) -> Option<KafkaError> {
         self.state.lock().failure.clone()
     }
@@ -147,15 +153,16 @@ mod tests {
         let reports = Outstanding::default();
         reports.begin_round();
         let tags = [reports.add(0), reports.add(1)];
-        assert!(!reports.wait_for_all(soon()));
+        assert!(!reports.wait_for_all(soon()) && !reports.are_all_written());
         reports.reported(tags[0], None);
         reports.reported(tags[1], None);
         assert!(reports.wait_for_all(soon()) && reports.first_failure().is_none());
+        assert!(reports.are_all_written());
 
         let tags = [reports.add(2), reports.add(3)];
         let failure = KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut);
         reports.reported(tags[1], Some(failure.clone()));
-        assert!(reports.wait_for_all(soon()));
+        assert!(reports.wait_for_all(soon()) && !reports.are_all_written());
         assert_eq!(reports.first_failure(), Some(failure));
     }
 

@@ -10,3 +10,4 @@ mod reader;
 mod secured;
 mod topics;
 mod transact;
+mod unheard;
