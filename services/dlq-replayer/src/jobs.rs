@@ -86,7 +86,7 @@ impl Keeper {
         while !self.stop.is_cancelled() {
             tokio::select! {
                 () = self.stop.cancelled() => {}
-                Some(id) = self.asked.recv() => self.waiting.push(id),
+                Some(id) = self.asked.recv() => { self.take_in(id); }
                 Some(ended) = self.running.join_next() => self.ended(ended.ok()),
                 _ = looks.tick() => {
                     let looked = self.look().await;
@@ -112,15 +112,22 @@ impl Keeper {
         let now = now_ms();
         let silent = jobs.into_iter().filter(|job: &Job| job.is_abandoned(now, silent_ms));
         for job in silent {
-            let known = self.waiting.contains(&job.id)
-                || self.progress.lock().contains_key(&job.id)
-                || self.resting.get(&job.id).is_some_and(|until| *until > Instant::now());
-            if !known {
+            let rests = self.resting.get(&job.id).is_some_and(|until| *until > Instant::now());
+            if !rests && self.take_in(job.id.clone()) {
                 tracing::info!(replay_job_id = %job.id, "goes on with a silent replay job");
-                self.waiting.push(job.id);
             }
         }
         Ok(())
+    }
+
+    /// Has a job wait for its turn, unless it waits or runs here already: two runs of one job would take
+    /// it from each other.
+    fn take_in(&mut self, id: JobId) -> bool {
+        let is_known = self.waiting.contains(&id) || self.progress.lock().contains_key(&id);
+        if !is_known {
+            self.waiting.push(id);
+        }
+        !is_known
     }
 
     fn take_up(&mut self) {
@@ -188,5 +195,36 @@ async fn run(
             // One that is not seen yet is found silent, and not left alone first.
             !matches!(error, Error::NoSuchJob(_))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chassis::Metrics;
+    use registry_io::Registry;
+    use wire::topics::Names;
+
+    use super::*;
+    use crate::World;
+
+    #[test]
+    fn a_job_that_is_asked_for_and_found_silent_is_run_once() {
+        // Nobody is asked for anything.
+        let nobody = registry_io::Config::at("http://127.0.0.1:1".to_owned());
+        let world = World {
+            kafka: kafka_io::Config::embedded("127.0.0.1:1"),
+            registry: Registry::new(&nobody).unwrap(),
+            names: Names::new(""),
+        };
+        let series = Series::new(&Metrics::default());
+        let (_jobs, mut keeper) =
+            keeper(Replayer::new(world), series, Duration::from_secs(1), CancellationToken::new());
+        let id = JobId::of(uuid::Uuid::from_u128(7));
+        assert!(keeper.take_in(id.clone()));
+        assert!(!keeper.take_in(id.clone()), "it waits");
+        keeper.waiting.clear();
+        keeper.progress.lock().insert(id.clone(), Progress::default());
+        assert!(!keeper.take_in(id), "it runs");
+        assert!(keeper.waiting.is_empty());
     }
 }
