@@ -8,9 +8,12 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body_util::Full;
+use kafka_io::Record;
 use serde_json::{Value, json};
 use signing::{Scheme, Secret, Sending};
 use testkit::{Reply, load::Sent};
+
+use crate::records::event_id;
 
 /// One source of the catalog.
 #[derive(Debug, Clone)]
@@ -95,10 +98,30 @@ pub(crate) fn repeats(sent: &[Sent]) -> u64 {
     sent.iter().map(tries_too_many).sum()
 }
 
-/// The same by the event's id, without those sent once.
-pub(crate) fn resent(sent: &[Sent], id: impl Fn(u64) -> String) -> HashMap<String, u64> {
-    let again = sent.iter().filter(|sent| tries_too_many(sent) > 0);
-    again.map(|sent| (id(sent.number), tries_too_many(sent))).collect()
+/// How often each event is in the log once more than it should be, without those that are there once.
+///
+/// # Panics
+/// Where its sender's repeats do not explain it.
+pub(crate) fn resent(
+    log: &[Record],
+    sent: &[Sent],
+    id: impl Fn(u64) -> String,
+) -> HashMap<String, u64> {
+    let mut again: HashMap<String, u64> = HashMap::new();
+    for event in log.iter().map(event_id) {
+        again.entry(event).and_modify(|times| *times += 1).or_default();
+    }
+    again.retain(|_, times| *times > 0);
+    let tries: HashMap<String, u64> =
+        sent.iter().map(|sent| (id(sent.number), tries_too_many(sent))).collect();
+    for (event, times) in &again {
+        let most = tries.get(event).copied().unwrap_or(0);
+        assert!(
+            *times <= most,
+            "{event} is in the log {times} times more, sent again {most} times"
+        );
+    }
+    again
 }
 
 fn tries_too_many(sent: &Sent) -> u64 {

@@ -38,7 +38,7 @@ pub(crate) fn load(world: &World, events: u64) -> Load {
 }
 
 /// Judges a run whose `events` have all been sent, and stops the test if a promise is broken.
-pub(crate) fn demand(scenario: &str, world: &World, sent: &[Sent], events: u64) {
+pub(crate) async fn demand(scenario: &str, world: &World, sent: &[Sent], events: u64) {
     let promise = |sent: &Sent| Promise {
         id: id(sent.number),
         key: key(sent.number),
@@ -48,8 +48,8 @@ pub(crate) fn demand(scenario: &str, world: &World, sent: &[Sent], events: u64) 
         scenario: scenario.to_owned(),
         accepted: sent.iter().filter(|sent| sent.is_accepted()).map(promise).collect(),
         taken: taken(&world.receiver.arrivals(), |arrival| arrival.id.clone()),
-        // A sender cut off or told 503 comes again; that repeat is the sender's.
-        resent: resent(sent, id),
+        // A sender cut off or told 503 comes again, and may have been written the first time as well.
+        resent: resent(&world.topics.all("raw.orders").await, sent, id),
         ..Run::default()
     };
     assert_eq!(run.accepted.len() as u64, events);

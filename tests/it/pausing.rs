@@ -47,7 +47,7 @@ async fn a_paused_destination_is_sent_nothing_until_resume_though_every_replica_
     destination(&system, &["resume", "app"]).await;
     system.world.receiver.await_taken(EVENTS as usize, SOON * 2).await;
     system.world.await_committed(DELIVER_GROUP, "out.app").await;
-    numbered::demand("pausing", &system.world, &sent, EVENTS);
+    numbered::demand("pausing", &system.world, &sent, EVENTS).await;
 }
 
 async fn destination(system: &System, arguments: &[&str]) {

@@ -49,5 +49,5 @@ async fn a_service_told_to_stop_under_load_loses_and_doubles_nothing() {
     system.world.receiver.await_taken(EVENTS as usize, SOON * 2).await;
     system.world.await_committed(TRANSFORM_GROUP, "raw.orders").await;
     system.world.await_committed(DELIVER_GROUP, "out.app").await;
-    numbered::demand("stopping", &system.world, &sent, EVENTS);
+    numbered::demand("stopping", &system.world, &sent, EVENTS).await;
 }

@@ -70,6 +70,9 @@ pub struct Run {
     /// How many deliveries are in flight at most.
     pub in_flight: u64,
     pub down: Vec<Down>,
+    /// Times in which some keys stand still on purpose while others flow, as those of a member do that
+    /// is gone and still counts as one.
+    pub keys_down: Vec<Down>,
     pub stall_ms_max: Option<u64>,
     /// The same for the head of one key, while others flow.
     pub key_stall_ms_max: Option<u64>,

@@ -23,8 +23,8 @@ use crate::{
 const FAILPOINTS: &str = "MILLRACE_FAILPOINTS";
 const KILLED: i32 = 9;
 const STALL_MAX: Duration = Duration::from_secs(10);
-// A second instance that ends keeps its partitions, and their keys, until its session of 8 s is over.
-const REVOKED_KEY_STALL_MAX: Duration = Duration::from_secs(18);
+// A second instance that ends keeps its partitions, and their keys, until its session is over.
+const SESSION: Duration = Duration::from_secs(8);
 // A dead broker is noticed after its session, 6 s here; then its partitions move, and with them the
 // group and the transactions.
 const BROKER_STALL_MAX: Duration = Duration::from_secs(20);
@@ -64,7 +64,10 @@ pub(super) async fn of_service(service: Service, points: &[&str], extent: Extent
         eprintln!("{}: down from {from_ms} to {to_ms} ms, {left} may come again", point(round));
         tally.down.push(down);
         if let Some(second) = second {
-            tally.down.push(end_second(&mut system, service, second).await);
+            let ending = end_second(&mut system, service, second).await;
+            let to_ms = ending.to_ms + SESSION.as_millis() as u64;
+            tally.keys_down.push(Down { from_ms: ending.to_ms, to_ms });
+            tally.down.push(ending);
         }
     }
     count_hits(&mut tally, &system.of(service).log());
@@ -72,9 +75,8 @@ pub(super) async fn of_service(service: Service, points: &[&str], extent: Extent
     if service == Service::Transform {
         aborted_records_stay_unseen(&system.world).await;
     }
-    let has_second = points.iter().any(|point| is_revoke(point));
-    let key_stall_max = if has_second { REVOKED_KEY_STALL_MAX } else { STALL_MAX };
-    let bar = Bar { scenario: service.name(), mix, stall_max: STALL_MAX, key_stall_max };
+    let (stall_max, key_stall_max) = (STALL_MAX, STALL_MAX);
+    let bar = Bar { scenario: service.name(), mix, stall_max, key_stall_max };
     demand(bar, &system.world, tally, &sent).await;
 }
 

@@ -43,12 +43,13 @@ fn of_keys(run: &Run) -> impl Iterator<Item = Stall<'_>> {
         *at_ms = (*at_ms).min(taken.at_ms);
     }
     let mut free_since: HashMap<&str, u64> = HashMap::new();
+    let down = [run.down.as_slice(), &run.keys_down].concat();
     let live = run.accepted.iter().filter(|promise| !run.dead_lettered.contains(&promise.id));
     live.filter_map(move |promise| {
         // Removed, so that an id accepted twice counts from the first time.
         let taken_ms = first_takes.remove(promise.id.as_str())?;
         let free_ms = free_since.entry(&promise.key).or_default();
-        let ms = awake_ms(promise.accepted_ms.max(*free_ms), taken_ms, &run.down);
+        let ms = awake_ms(promise.accepted_ms.max(*free_ms), taken_ms, &down);
         *free_ms = (*free_ms).max(taken_ms);
         Some(Stall { ms, ended_ms: taken_ms, key: Some(&promise.key) })
     })
@@ -147,6 +148,15 @@ mod tests {
             assert_eq!((found.ms, key), stall, "{what}");
             assert!(of_all(&run).ms <= 10, "{what}: others are taken all the time");
         }
+    }
+
+    #[test]
+    fn a_key_may_stand_still_with_its_member_and_everything_may_not() {
+        let mut run = beside_a_flow(&[("a1", 0, 190)], &[]);
+        run.keys_down = downs(&[(20, 120)]);
+        assert_eq!(of_a_key(&run).ms, 70);
+        run.taken.retain(|taken| taken.id == "a1" || !(25..115).contains(&taken.at_ms));
+        assert_eq!(of_all(&run).ms, 100, "nobody's is taken for so long");
     }
 
     #[test]
