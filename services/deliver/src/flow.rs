@@ -245,6 +245,12 @@ impl Flow {
         self.limit.allowed()
     }
 
+    /// Says whether no more is in flight than this process' share allows: none without a share.
+    pub(crate) fn is_within_share(&self) -> bool {
+        let allowed = if self.share.owned == 0 { 0 } else { self.limit.allowed() };
+        self.in_flight <= allowed
+    }
+
     /// Counts an attempt in that nothing stands in the way of.
     fn begin(&mut self, now: MonoNanos) -> Permit {
         let permit = self.breaker.admit(now).expect("nothing changed since it said that it admits");

@@ -199,6 +199,17 @@ impl Gate {
         Owned(self.clone())
     }
 
+    /// Returns once no more is in flight than this process' share allows: what a lane that goes to another
+    /// process waits for, so that both together never have more than the destination bears.
+    pub(crate) async fn within_share(&self) {
+        self.line.within_share().await;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_within_share(&self) -> bool {
+        self.line.is_within_share()
+    }
+
     /// Keeps every attempt back from now on, or no longer. What is in flight ends by itself.
     pub(crate) fn hold(&self, hold: Option<Hold>) {
         self.line.hold(hold);

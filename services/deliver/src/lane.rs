@@ -33,6 +33,8 @@ use handing::Handed;
 /// What performs what a lane decides, and tells it the time: the service's [`Crew`], or a simulation.
 pub(crate) trait Hands {
     fn now(&self) -> UnixMillis;
+    /// The clock that never steps.
+    fn instant(&self) -> std::time::Instant;
     /// Decodes a delivery whose schema is known.
     fn decode(&self, record: &Record) -> Result<Delivery, DecodeError>;
     fn story(&self, record: &Record) -> Story;
@@ -126,7 +128,7 @@ pub(crate) enum Step {
 /// Runs a lane until its records end or its intake is stopped, and what is in flight is done.
 pub(crate) async fn run(mut lane: Lane, place: Place, acks: Acks) {
     // Given up before the lane is, so that no two members have one share.
-    let _share = place.gate.own();
+    let mut share = Some(place.gate.own());
     let (shared, partition) = (place.shared.clone(), lane.partition.clone());
     let mut work = Work::new(partition, &place, acks.clone(), Crew::new(place.clone(), acks));
     let mut cut_off_at = None;
@@ -143,6 +145,8 @@ pub(crate) async fn run(mut lane: Lane, place: Place, acks: Acks) {
                 Some(shared.config.revoke_drain())
             }
             () = until(cut_off_at), if work.is_stopping() => break,
+            // The next owner's attempts come on top of what other lanes have in flight here.
+            () = place.gate.within_share(), if work.is_done() => break,
             Some(step) = work.hands.steps.next() => { work.took(step); None }
             record = lane.records.recv(), if work.has_room() => match record {
                 Some(taken) => { work.take(taken); None }
@@ -153,9 +157,7 @@ pub(crate) async fn run(mut lane: Lane, place: Place, acks: Acks) {
         if let Some(drain) = drain {
             cut_off_at = Some(Instant::now() + drain);
             work.stop();
-        }
-        if work.is_stopping() && work.hands.steps.is_empty() {
-            break;
+            drop(share.take());
         }
     }
     work.hands.tell_left(&work.partition);
@@ -189,6 +191,11 @@ pub(crate) struct Work<H> {
 }
 
 impl Work<Crew> {
+    /// Says whether it stops and nothing of it is under way.
+    fn is_done(&self) -> bool {
+        self.is_stopping() && self.hands.steps.is_empty()
+    }
+
     fn new(partition: Partition, place: &Place, acks: Acks, crew: Crew) -> Self {
         let config = &place.shared.config;
         let bounds = Bounds { records: config.lane_records, bytes: config.lane_bytes };
@@ -407,7 +414,8 @@ impl<H: Hands> Work<H> {
         while !self.waits_for_slot
             && let Some(held) = self.ready.pop_front()
         {
-            let slot = self.acks.has_room().then(|| self.gate.try_slot()).flatten();
+            let slot =
+                self.acks.has_room(self.hands.instant()).then(|| self.gate.try_slot()).flatten();
             match slot {
                 Some(slot) => self.send(held, slot),
                 None => {

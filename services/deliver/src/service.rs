@@ -40,6 +40,8 @@ use crate::{
 
 /// The consumer group, after the prefix of topics.
 const GROUP: &str = "millrace-deliver";
+/// How much sooner than the group's session the last word of it is too old for another attempt.
+const LEASE_MARGIN: Duration = Duration::from_secs(2);
 /// How long Kafka may take to describe its topics.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long after something was not there it is looked for again.
@@ -259,8 +261,11 @@ impl Running {
         readable: &Readable,
     ) -> Result<Self, Error> {
         let group = group_options(process, &world.names, readable.topics.clone());
-        let options =
-            LaneOptions { window_records: shared.config.lane_records, ..LaneOptions::default() };
+        let options = LaneOptions {
+            window_records: shared.config.lane_records,
+            lease: Some(group.session_timeout.saturating_sub(LEASE_MARGIN)),
+            ..LaneOptions::default()
+        };
         let (lanes, incoming) = kafka_io::lanes(&world.kafka, group, options, &world.metrics)?;
         Ok(Self {
             acks: lanes.acks(),

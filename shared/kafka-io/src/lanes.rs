@@ -9,6 +9,7 @@ mod acks;
 mod cadence;
 mod driver;
 mod lane;
+mod lease;
 mod ledger;
 mod session;
 
@@ -43,16 +44,22 @@ pub struct LaneOptions {
     /// Records that had their effect of which no commit says so, at most: after a crash no more than these, and what is
     /// in flight, are repeated. [`Acks::has_room`] says whether there are fewer.
     pub repeats_max: usize,
+    /// How long after the last commit that stands records may have their effect; less than the session, so that they
+    /// stop before another member begins. While partitions are assigned, positions are committed again in time also
+    /// where nothing changes. `None`: until the client says that they are lost, which after a pause of the process is
+    /// later than another's beginning.
+    pub lease: Option<Duration>,
 }
 
 impl Default for LaneOptions {
-    /// 1,000 records, 20 ms, 500 completions, 500 repeats.
+    /// 1,000 records, 20 ms, 500 completions, 500 repeats, no lease.
     fn default() -> Self {
         Self {
             window_records: 1000,
             commit_every: Duration::from_millis(20),
             commit_completions: 500,
             repeats_max: 500,
+            lease: None,
         }
     }
 }
@@ -76,7 +83,7 @@ pub fn lanes(
     options: LaneOptions,
     metrics: &Metrics,
 ) -> Result<(Consumer, mpsc::Receiver<Lane>), GroupError> {
-    let shared = Arc::new(Shared::new(options.commit_completions, options.repeats_max));
+    let shared = Arc::new(Shared::new(&options));
     let (status, watched) = watch::channel(Status::default());
     let (sender, lanes) = mpsc::channel(LANES);
     let (result, ended) = watch::channel(None);

@@ -148,27 +148,32 @@ impl Tracker {
     /// already is read again however full its map is: only so it becomes less.
     pub(crate) fn room(&self, partition: &Partition, window: usize) -> usize {
         let Some(tracked) = self.get(partition) else { return 0 };
-        let is_again = tracked.after_last < tracked.read_before;
-        if !is_again && tracked.map.usage(tracked.after_last, SPAN_MAX).is_high() {
+        if !tracked.reads_again() && tracked.map.usage(tracked.after_last, SPAN_MAX).is_high() {
             return 0;
         }
         window.min(OPEN_MAX).saturating_sub(tracked.open.len())
     }
 
+    /// Says whether the next record may be one that an earlier epoch has read: for these
+    /// [`room`](Self::room) does not ask how full the map is.
+    pub(crate) fn reads_again(&self, partition: &Partition) -> bool {
+        self.get(partition).is_some_and(Tracked::reads_again)
+    }
+
     /// Returns what a commit has to say of the partitions of which something changed since the last one.
     pub(crate) fn uncommitted(&self) -> Vec<Position> {
         let changed = self.tracked.iter().filter(|(_, tracked)| tracked.is_changed());
-        let position = |((topic, partition), tracked): (&(Arc<str>, i32), &Tracked)| Position {
-            partition: Partition {
-                topic: topic.clone(),
-                partition: *partition,
-                epoch: tracked.epoch,
-            },
-            next: tracked.map.commit_point(),
-            metadata: tracked.map.encode().text,
-            changes: tracked.changes,
-        };
         changed.map(position).collect()
+    }
+
+    /// Returns what a commit has to say of the first partition, changed or not; `None` without partitions.
+    pub(crate) fn first_position(&self) -> Option<Position> {
+        self.tracked.iter().min_by_key(|(key, _)| *key).map(position)
+    }
+
+    /// Says whether there are no partitions.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tracked.is_empty()
     }
 
     /// Says whether [`uncommitted`](Self::uncommitted) returns nothing.
@@ -206,6 +211,20 @@ impl Tracker {
 impl Tracked {
     fn is_changed(&self) -> bool {
         self.changes > self.committed
+    }
+
+    fn reads_again(&self) -> bool {
+        self.after_last < self.read_before
+    }
+}
+
+fn position(((topic, partition), tracked): (&(Arc<str>, i32), &Tracked)) -> Position {
+    let Tracked { epoch, map, changes, .. } = tracked;
+    Position {
+        partition: Partition { topic: topic.clone(), partition: *partition, epoch: *epoch },
+        next: map.commit_point(),
+        metadata: map.encode().text,
+        changes: *changes,
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Line {
     turn: Arc<tokio::sync::Mutex<()>>,
     /// For the first: there may be leave now.
     news: Notify,
+    /// For those who wait until no more is in flight than the share allows.
+    fewer: Notify,
     /// The rate that it shares with other destinations.
     pool: Mutex<Option<Arc<Pool>>>,
     pace: Pace,
@@ -58,6 +60,7 @@ impl Line {
             flow: Mutex::new(flow),
             turn: Arc::default(),
             news: Notify::new(),
+            fewer: Notify::new(),
             pool: Mutex::default(),
             pace,
         })
@@ -93,6 +96,25 @@ impl Line {
             // What happens between the look and here leaves its mark in the notification.
             let _woken = tokio::time::timeout(self.rest(wait), self.news.notified()).await;
         }
+    }
+
+    /// Returns once no more is in flight than this process' share allows, which for who has no share is
+    /// nothing.
+    pub(crate) async fn within_share(&self) {
+        let mut fewer = pin!(self.fewer.notified());
+        loop {
+            // Before the look, so that an end in between is heard of.
+            fewer.as_mut().enable();
+            if self.is_within_share() {
+                return;
+            }
+            fewer.as_mut().await;
+            fewer.set(self.fewer.notified());
+        }
+    }
+
+    pub(crate) fn is_within_share(&self) -> bool {
+        self.flow.lock().is_within_share()
     }
 
     /// Takes the place of the first of those who wait, for who waits without a task.
@@ -139,6 +161,7 @@ impl Line {
         self.pace.show(flow.breaker(), flow.allowed());
         drop(flow);
         self.news.notify_one();
+        self.fewer.notify_waiters();
     }
 
     /// Takes the rate that it shares from now on, if any.
@@ -216,6 +239,7 @@ impl Line {
         self.pace.show(flow.breaker(), flow.allowed());
         drop(flow);
         self.news.notify_one();
+        self.fewer.notify_waiters();
         if let Some(change) = change {
             self.tell(change);
         }

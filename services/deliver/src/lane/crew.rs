@@ -2,7 +2,7 @@
 //!
 //! It decides nothing.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Instant};
 
 use domain::{dead_letter::Reason, time::UnixMillis};
 use futures::{future::BoxFuture, stream::FuturesUnordered};
@@ -44,6 +44,10 @@ impl Crew {
 impl Hands for Crew {
     fn now(&self) -> UnixMillis {
         self.place.shared.now()
+    }
+
+    fn instant(&self) -> Instant {
+        Instant::now()
     }
 
     fn decode(&self, record: &Record) -> Result<Delivery, DecodeError> {

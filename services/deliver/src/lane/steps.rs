@@ -45,11 +45,17 @@ pub(super) async fn read(place: Place, taken: Box<Taken>) -> Step {
     }
 }
 
-/// Waits until a crash would not repeat too many, and the destination bears one more request.
+/// Waits until a crash would not repeat too many, the partitions are surely ours, and the destination
+/// bears one more request: all of it at the same time.
 pub(super) async fn slot(place: Place, acks: Acks) -> Step {
     let free = async {
-        acks.room().await;
-        place.gate.slot().await
+        loop {
+            acks.room().await;
+            let slot = place.gate.slot().await;
+            if acks.has_room(std::time::Instant::now()) {
+                break slot;
+            }
+        }
     };
     let slot = place.intake.run_until_cancelled(free).await;
     slot.map_or(Step::Left(None), Step::Free)

@@ -83,7 +83,7 @@ impl Group {
         if !self.has(life) {
             self.members.push(life);
         }
-        self.rebalance()
+        self.share_out()
     }
 
     /// Takes a member out; what it owned is free at once.
@@ -93,12 +93,17 @@ impl Group {
         for log in self.logs.iter_mut().filter(|log| log.owner == Some(life)) {
             (log.owner, log.is_revoked) = (None, false);
         }
-        self.rebalance()
+        self.share_out()
+    }
+
+    /// Moves every partition to the next member.
+    pub(super) fn rebalance(&mut self) -> Vec<(Life, Told)> {
+        self.turn += 1;
+        self.share_out()
     }
 
     /// Shares the partitions out anew; what has to move is asked back first.
-    pub(super) fn rebalance(&mut self) -> Vec<(Life, Told)> {
-        self.turn += 1;
+    fn share_out(&mut self) -> Vec<(Life, Told)> {
         let mut revoked: BTreeMap<Life, Vec<usize>> = BTreeMap::new();
         for (place, log) in self.logs.iter_mut().enumerate() {
             let count = self.members.len();

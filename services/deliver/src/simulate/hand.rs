@@ -1,6 +1,6 @@
 //! The hands of a simulated lane: they note what is wanted, and tell a time that was set.
 
-use std::{cell::Cell, collections::VecDeque, rc::Rc, sync::Arc};
+use std::{cell::Cell, collections::VecDeque, rc::Rc, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use chassis::{Kind as SpanKind, Tracer};
@@ -34,6 +34,8 @@ pub(super) struct Known {
     pub(super) blank: Delivery,
     /// The wall clock, in milliseconds.
     pub(super) wall: Cell<i64>,
+    /// The clock that never steps.
+    pub(super) instant: Cell<Instant>,
 }
 
 pub(super) struct Hand {
@@ -95,6 +97,10 @@ impl Known {
 impl Hands for Hand {
     fn now(&self) -> UnixMillis {
         self.known.now()
+    }
+
+    fn instant(&self) -> Instant {
+        self.known.instant.get()
     }
 
     fn decode(&self, record: &Record) -> Result<Delivery, DecodeError> {

@@ -47,6 +47,11 @@ impl Kit {
         Box::new(self.receipt.get_or_insert_with(|| lane::receipt(held, now)).clone())
     }
 
+    /// Says whether another request may start, as far as the process knows of the group.
+    pub(super) fn has_room(&self, out: &Outside<'_>) -> bool {
+        self.acks.has_room(out.instant())
+    }
+
     pub(super) fn leave_line(&mut self, lane: u32, destination: usize) {
         self.rooms.retain(|waiting| *waiting != lane);
         let line = &mut self.lines[destination];

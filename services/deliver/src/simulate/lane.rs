@@ -37,8 +37,8 @@ pub(super) struct Lane {
     pub(super) destination: usize,
     work: Work<Hand>,
     gate: Arc<Gate>,
-    /// Given up after the work.
-    _owned: Owned,
+    /// Until it begins to end.
+    owned: Option<Owned>,
     /// Handed out, and not taken by the work.
     feed: VecDeque<Taken>,
     /// The next record of the log.
@@ -80,7 +80,7 @@ impl Lane {
             place,
             destination: out.known.destinations[place],
             work,
-            _owned: gate.own(),
+            owned: Some(gate.own()),
             gate,
             feed: VecDeque::new(),
             next: out.group.logs[place].from(map.commit_point()),
@@ -93,8 +93,14 @@ impl Lane {
         }
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        self.work.is_stopping() && self.tasks.is_empty() && self.waiting == Waiting::No
+    pub(super) fn is_over(&self, out: &mut Outside<'_>) -> bool {
+        let is_done =
+            self.work.is_stopping() && self.tasks.is_empty() && self.waiting == Waiting::No;
+        if is_done && !self.gate.is_within_share() {
+            out.saw(Seen::LaneWaited);
+            return out.mutant == Some(Mutant::LeaveOverShare);
+        }
+        is_done
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -133,6 +139,7 @@ impl Lane {
             return;
         }
         let (mut room, held) = kit.ledger.room(&self.partition);
+        let reads_again = kit.ledger.reads_again(&self.partition);
         let mut bytes = held.bytes;
         if out.mutant == Some(Mutant::IgnoreRoom) {
             (room, bytes) = (usize::MAX, 0);
@@ -142,6 +149,7 @@ impl Lane {
         }
         while room > 0
             && bytes < out.setting.window_bytes
+            && (!reads_again || kit.ledger.reads_again(&self.partition))
             && let Some(entry) = log.entries.get(self.next)
         {
             self.next += 1;
@@ -211,12 +219,13 @@ impl Lane {
         }
     }
 
-    fn wait(&mut self, kit: &mut Kit, out: &mut Outside<'_>) {
+    pub(super) fn wait(&mut self, kit: &mut Kit, out: &mut Outside<'_>) {
         self.waiting = Waiting::Room;
-        if kit.acks.has_room() {
+        if kit.has_room(out) {
             self.stand_in_line(kit, out);
         } else {
-            out.saw(Seen::WaitedForRoom);
+            let is_leased = kit.acks.is_leased(out.instant());
+            out.saw(if is_leased { Seen::WaitedForRoom } else { Seen::WaitedForLease });
             kit.rooms.push(self.id);
         }
     }
@@ -242,11 +251,12 @@ impl Lane {
         let begun = out.known.now();
         held.begin(begun, self.gate.stood_still());
         let is_owner = out.group.owner(self.place) == Some(kit.life);
+        if !is_owner {
+            out.truth.fails(Fault::Zombie, || format!("record {id} is tried by a former owner"));
+        }
         if is_owner {
             let start = Start { id, lane: self.id, begun: &self.begun, attempts: held.attempts };
             out.truth.starts(&start);
-        } else {
-            out.saw(Seen::Zombie);
         }
         if kit.lines[self.destination].is_held {
             out.truth.fails(Fault::Held, || format!("record {id} is tried though it is held"));
@@ -435,6 +445,9 @@ impl Lane {
             return;
         }
         self.work.stop();
+        if out.mutant != Some(Mutant::KeepShare) {
+            self.owned = None;
+        }
         if self.waiting != Waiting::No {
             kit.leave_line(self.id, self.destination);
             self.waiting = Waiting::No;

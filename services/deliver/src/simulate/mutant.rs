@@ -32,12 +32,18 @@ pub(super) enum Mutant {
     IgnoreRoom,
     /// Delivers on however many a crash would repeat.
     RepeatAny,
+    /// Starts attempts however long nothing was heard of the group.
+    NoLease,
+    /// Lets a partition go though its destination has more in flight than the rest may have.
+    LeaveOverShare,
+    /// Keeps the share of a partition that it lets go until its requests are done.
+    KeepShare,
     /// Forgets the map at a restart, and goes by the committed offset alone.
     ForgetMap,
 }
 
 impl Mutant {
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::HighestCompleted,
         Self::OneTooFar,
         Self::AnyEpoch,
@@ -52,6 +58,9 @@ impl Mutant {
         Self::BlindBreaker,
         Self::IgnoreRoom,
         Self::RepeatAny,
+        Self::NoLease,
+        Self::LeaveOverShare,
+        Self::KeepShare,
         Self::ForgetMap,
     ];
 }

@@ -182,6 +182,7 @@ impl<'a> Outside<'a> {
                 mutant,
                 blank: hand::blank(),
                 wall: WALL_BEGAN_MS.into(),
+                instant: tools.began.into(),
             }),
         }
     }
@@ -206,8 +207,9 @@ impl<'a> Outside<'a> {
         Some(what)
     }
 
-    /// Sets the wall clock.
+    /// Sets the clocks.
     pub(super) fn tick(&self) {
+        self.known.instant.set(self.instant());
         let since = ((self.now - BEGAN) / MS) as i64;
         self.known.wall.set(WALL_BEGAN_MS + since + self.stepped_ms);
     }

@@ -4,9 +4,11 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use catalog_io::Catalog;
+use domain::rate::Share;
 use kafka_io::{
     LaneOptions, Partition,
     simulation::{Ledger, Position},
@@ -21,6 +23,7 @@ use super::{
     outside::{Happening, Inner, MS, Outside},
     positions,
     tally::Seen,
+    truth::Fault,
 };
 use crate::{
     flow::{Hold, Why},
@@ -52,6 +55,8 @@ struct Leaving {
     partitions: Vec<usize>,
     until: u64,
     is_committing: bool,
+    /// Its time to drain was used up.
+    is_late: bool,
     /// The process leaves with them.
     is_last: bool,
 }
@@ -61,12 +66,14 @@ impl Process {
         let setting = out.setting;
         let options = LaneOptions {
             window_records: setting.lane_records,
-            commit_every: std::time::Duration::from_millis(setting.commit_every_ms),
+            commit_every: Duration::from_millis(setting.commit_every_ms),
             commit_completions: setting.commit_completions,
             repeats_max: match out.mutant {
                 Some(Mutant::RepeatAny) => usize::MAX,
                 _ => setting.repeats_max,
             },
+            lease: (out.mutant != Some(Mutant::NoLease))
+                .then(|| Duration::from_millis(setting.session_ms * 3 / 4)),
         };
         let ledger = Ledger::new(&options);
         let gates = gates(out);
@@ -173,7 +180,6 @@ impl Process {
             if !self.lanes.values().any(|lane| lane.destination == destination) {
                 out.watches[destination].is_fresh(self.kit.life, out.now);
             }
-            out.watches[destination].changes_hands();
             let at = (partition.clone(), *place);
             let mut lane = Lane::begin(at, (begun, &map), gate, &self.kit, out);
             self.kit.ledger.begin(&partition, map);
@@ -214,7 +220,8 @@ impl Process {
 
     fn leave(&mut self, partitions: Vec<usize>, is_last: bool, out: &mut Outside<'_>) {
         let until = out.now + out.setting.drain_ms * MS;
-        self.leaving = Some(Leaving { partitions, until, is_committing: false, is_last });
+        self.leaving =
+            Some(Leaving { partitions, until, is_committing: false, is_late: false, is_last });
         out.at(until, Happening::To(self.kit.life, Inner::Look));
     }
 
@@ -255,6 +262,30 @@ impl Process {
         saw_breaker(before, line.gate.breaker(), out);
     }
 
+    /// Judges what is in flight here at the destinations of partitions that are off now, unless their time
+    /// was over.
+    fn judge_shares(&self, leaving: &Leaving, out: &mut Outside<'_>) {
+        let known = out.known.clone();
+        let of = |place: &usize| known.destinations[*place];
+        let mut destinations: Vec<usize> = leaving.partitions.iter().map(of).collect();
+        destinations.dedup();
+        for destination in destinations {
+            let owned = self.owned.keys().filter(|place| of(place) == destination).count() as u32;
+            let total = out.setting.destinations[destination].partitions as u32;
+            let watch = &mut out.watches[destination];
+            if watch.is_within(self.kit.life, Share { owned, total }) {
+                continue;
+            }
+            if leaving.is_late {
+                watch.changes_hands();
+                out.saw(Seen::LetGoOverShare);
+            } else {
+                let what = || format!("{owned} of {total} partitions at {destination} left");
+                out.truth.fails(Fault::GroupConcurrency, what);
+            }
+        }
+    }
+
     fn committed(&mut self, stands: bool, out: &mut Outside<'_>) {
         let Some(positions) = self.open.take() else { return };
         self.kit.ledger.answered(!stands, 0, out.instant());
@@ -281,14 +312,14 @@ impl Process {
             }
         }
         self.commit_when_due(out);
-        if !self.kit.rooms.is_empty() && self.kit.acks.has_room() {
+        if !self.kit.rooms.is_empty() && self.kit.has_room(out) {
             out.after(0, Happening::To(self.kit.life, Inner::Look));
         }
         self.let_go(out);
     }
 
     fn make_room(&mut self, out: &mut Outside<'_>) {
-        if self.kit.rooms.is_empty() || !self.kit.acks.has_room() {
+        if self.kit.rooms.is_empty() || !self.kit.has_room(out) {
             return;
         }
         for lane in std::mem::take(&mut self.kit.rooms) {
@@ -324,8 +355,14 @@ impl Process {
             }
             line.waiting.pop_front();
             line.look_for_end();
+            let has_room = self.kit.has_room(out);
             if let Some(lane) = self.lanes.get_mut(&first) {
-                lane.free(slot, &mut self.kit, out);
+                if has_room {
+                    lane.free(slot, &mut self.kit, out);
+                } else {
+                    drop(slot);
+                    lane.wait(&mut self.kit, out);
+                }
             }
         }
         self.kit.lines[destination].look_for_end();
@@ -333,8 +370,8 @@ impl Process {
 
     /// Drops the lanes that are over.
     fn sweep(&mut self, out: &mut Outside<'_>) -> bool {
-        let over = |lane: &Lane| if lane.is_over() { Some(lane.id) } else { None };
-        let over: Vec<u32> = self.lanes.values().filter_map(over).collect();
+        let over = self.lanes.values().filter_map(|lane| lane.is_over(out).then_some(lane.id));
+        let over: Vec<u32> = over.collect();
         for id in &over {
             if let Some(lane) = self.lanes.remove(id) {
                 out.saw(Seen::LaneDrained);
@@ -379,6 +416,7 @@ impl Process {
         let Some(mut leaving) = self.leaving.take() else { return };
         let is_drained = !self.lanes.values().any(|lane| leaving.partitions.contains(&lane.place));
         if !leaving.is_committing && (is_drained || out.now >= leaving.until) {
+            leaving.is_late = out.now >= leaving.until;
             (leaving.is_committing, leaving.until) = (true, out.now + COMMIT);
             out.at(leaving.until, Happening::To(self.kit.life, Inner::Look));
         }
@@ -397,6 +435,7 @@ impl Process {
             let told = out.group.leave(self.kit.life);
             return out.tell(told);
         }
+        self.judge_shares(&leaving, out);
         let told = out.group.let_go(self.kit.life, &leaving.partitions);
         out.tell(told);
         while self.leaving.is_none()

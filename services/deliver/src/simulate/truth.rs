@@ -17,6 +17,8 @@ pub(super) enum Fault {
     Lost,
     /// A commit says nothing of a record that its owner had recorded, or leaves out what it could hold.
     LeftOut,
+    /// An attempt started that was a former owner's.
+    Zombie,
     /// A record of a key was tried before an earlier one had its end.
     Order,
     /// A completion of an earlier assignment was counted.

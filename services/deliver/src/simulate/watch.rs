@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use domain::rate::Share;
+
 use super::{
     group::Life,
     history::Target,
@@ -22,7 +24,7 @@ pub(super) struct Watch {
     /// When attempts of owners started, within the last second.
     starts: VecDeque<(u64, Life)>,
     by_life: HashMap<Life, Of>,
-    /// Counts the changes of who owns what.
+    /// Counts the times when what was in flight was more than what may be.
     generation: u64,
 }
 
@@ -40,7 +42,7 @@ struct Of {
     /// When it took its first partition of the destination, or took one again after it had none.
     fresh_at: u64,
     fresh_starts: u64,
-    /// In flight that began since the last change of who owns what, and which change that was.
+    /// In flight that began since the last of these times, and which one that was.
     since_change: (u64, usize),
 }
 
@@ -95,7 +97,8 @@ impl Watch {
             let what = || format!("{count} of one process in flight at {place}, at most {most}");
             truth.fails(Fault::Concurrency, what);
         }
-        let generation = self.generation;
+        // A former owner's is none of the group's.
+        let generation = if is_owner { self.generation } else { u64::MAX };
         if is_owner {
             self.judge_group(life, truth);
             self.judge_fresh(life, now, truth);
@@ -110,12 +113,19 @@ impl Watch {
         (of.fresh_at, of.fresh_starts) = (now, 0);
     }
 
-    /// Takes note that a partition has another owner: what is in flight already ends by itself.
+    /// Takes note that a partition gets another owner though its former one has more in flight than its
+    /// share: that ends by itself.
     pub(super) fn changes_hands(&mut self) {
         self.generation += 1;
     }
 
-    /// What began before the last change of owners is counted apart.
+    /// Says whether no more of a process' is in flight than a share allows.
+    pub(super) fn is_within(&self, life: Life, share: Share) -> bool {
+        let in_flight = self.by_life.get(&life).map_or(0, |of| of.in_flight);
+        in_flight <= share.of_count(self.concurrency as u32) as usize
+    }
+
+    /// What began before more was in flight than may be is counted apart.
     fn judge_group(&mut self, life: Life, truth: &mut Truth) {
         let (generation, place) = (self.generation, self.place);
         if let Some(of) = self.by_life.get_mut(&life) {

@@ -8,6 +8,7 @@ use super::{
     process::Process,
     tally::{Seen, Tally},
     truth::{Failure, Fault},
+    watch::Watch,
 };
 use domain::offset_map::OffsetMap;
 use kafka_io::simulation::Position;
@@ -30,6 +31,8 @@ struct Place {
     process: Option<Process>,
     lives: u32,
     is_cut_off: bool,
+    /// When a commit of its arrived last.
+    heard_at: u64,
     /// What the group says meanwhile.
     unheard: Vec<Told>,
     /// What happens to it while it is paused.
@@ -169,7 +172,7 @@ impl World<'_> {
         self.out.saw(Seen::Killed);
         self.places[place].process = None;
         self.out.watches.iter_mut().for_each(|watch| watch.forget(life));
-        self.out.after(self.out.setting.session_ms * MS, Happening::SessionOver(life));
+        self.falls_silent(life);
     }
 
     fn cut_off(&mut self, place: usize, for_ms: u64) {
@@ -178,7 +181,7 @@ impl World<'_> {
         };
         self.out.saw(Seen::CutOff);
         self.places[place].is_cut_off = true;
-        self.out.after(self.out.setting.session_ms * MS, Happening::SessionOver(life));
+        self.falls_silent(life);
         self.out.after(for_ms * MS, Happening::Reunited(life));
     }
 
@@ -188,8 +191,15 @@ impl World<'_> {
         };
         self.out.saw(Seen::Paused);
         self.places[place].paused = Some(Vec::new());
-        self.out.after(self.out.setting.session_ms * MS, Happening::SessionOver(life));
+        self.falls_silent(life);
         self.out.after(for_ms * MS, Happening::Resumed(life));
+    }
+
+    /// Its last heartbeat, of three in a session, was some time ago.
+    fn falls_silent(&mut self, life: Life) {
+        let session = self.out.setting.session_ms * MS;
+        let heartbeat = self.out.small(self.out.setting.session_ms * 1000 / 3);
+        self.out.after(session - heartbeat, Happening::SessionOver(life));
     }
 
     /// Takes a process out of the group of which nothing was heard for a session.
@@ -197,8 +207,16 @@ impl World<'_> {
         let place = &self.places[life.0];
         let is_silent =
             self.life(life.0) != Some(life) || place.is_cut_off || place.paused.is_some();
-        if is_silent && self.out.group.has(life) {
+        if !is_silent || !self.out.group.has(life) {
+            return;
+        }
+        let heard_until = place.heard_at + self.out.setting.session_ms * MS;
+        if place.lives == life.1 && self.out.now < heard_until {
+            self.out.at(heard_until, Happening::SessionOver(life));
+        } else {
             self.out.saw(Seen::Expelled);
+            // It is not asked, so that it goes on until it hears of it.
+            self.out.watches.iter_mut().for_each(Watch::changes_hands);
             let told = self.out.group.leave(life);
             self.out.tell(told);
         }
@@ -297,7 +315,7 @@ impl World<'_> {
     /// Judges a commit that arrives, and answers it.
     fn commit(&mut self, life: Life, sent_in: Option<usize>, positions: &[Position]) {
         let out = &mut self.out;
-        let place = &self.places[life.0];
+        let place = &mut self.places[life.0];
         let is_cut_off = place.is_cut_off && place.lives == life.1;
         let before = |position: &Position| {
             let committed = &out.group.logs[position.partition.partition as usize].committed;
@@ -308,6 +326,9 @@ impl World<'_> {
         let is_heard = !is_cut_off || !out.group.has(life);
         let arrives = is_heard && out.commits != Commits::Failing;
         let is_member = sent_in.is_some() && sent_in == out.group.membership(life);
+        if is_heard && is_member && place.lives == life.1 {
+            place.heard_at = out.now;
+        }
         let stands = arrives && is_member && out.group.commit(life, positions);
         if arrives && !stands {
             out.saw(Seen::CommitRefused);

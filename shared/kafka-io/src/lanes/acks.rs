@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::LaneOptions;
 use crate::consumer::{Partition, Wake};
 use crate::tracker::{Completed, Tracker};
 use domain::offset_map::Head;
@@ -44,18 +45,24 @@ impl Acks {
     }
 
     /// Says whether another record may have its effect: fewer than [`LaneOptions::repeats_max`] would come again after
-    /// a crash now.
+    /// a crash now, and the [`LaneOptions::lease`] lasts.
     ///
     /// [`LaneOptions::repeats_max`]: crate::LaneOptions::repeats_max
-    pub fn has_room(&self) -> bool {
-        self.shared.repeats() < self.shared.repeats_max
+    /// [`LaneOptions::lease`]: crate::LaneOptions::lease
+    pub fn has_room(&self, now: Instant) -> bool {
+        self.shared.repeats() < self.shared.repeats_max && self.is_leased(now)
+    }
+
+    /// Says whether the group has given word lately enough that the partitions are this member's.
+    pub fn is_leased(&self, now: Instant) -> bool {
+        self.shared.is_leased(now)
     }
 
     /// Waits until [`has_room`](Self::has_room).
     pub async fn room(&self) {
         let mut news = self.shared.room.subscribe();
         // The sender is ours, so that there is always an answer.
-        let _ = news.wait_for(|()| self.has_room()).await;
+        let _ = news.wait_for(|()| self.has_room(Instant::now())).await;
     }
 }
 
@@ -84,6 +91,10 @@ pub(super) struct Shared {
     uncommitted: AtomicUsize,
     committing: AtomicUsize,
     repeats_max: usize,
+    has_lease: bool,
+    begun: Instant,
+    /// Until when the lease lasts, in nanoseconds since it all began.
+    leased_until: AtomicU64,
     /// Told when there may be room again.
     room: watch::Sender<()>,
     /// Set by the consumer's thread when a lane has no room.
@@ -104,16 +115,19 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub(super) fn new(commit_completions: usize, repeats_max: usize) -> Self {
+    pub(super) fn new(options: &LaneOptions) -> Self {
         Self {
             tracker: Mutex::default(),
             wake: Arc::default(),
             changes: AtomicUsize::new(0),
-            commit_completions,
+            commit_completions: options.commit_completions,
             effects: AtomicUsize::new(0),
             uncommitted: AtomicUsize::new(0),
             committing: AtomicUsize::new(0),
-            repeats_max,
+            repeats_max: options.repeats_max,
+            has_lease: options.lease.is_some(),
+            begun: Instant::now(),
+            leased_until: AtomicU64::new(0),
             room: watch::Sender::new(()),
             full: AtomicBool::new(false),
             wishes: Mutex::default(),
@@ -162,7 +176,22 @@ impl Shared {
     pub(super) fn begin_anew(&self) {
         self.uncommitted.store(0, Ordering::Release);
         self.committing.store(0, Ordering::Release);
+        self.leased_until.store(0, Ordering::Release);
         self.tell_room();
+    }
+
+    /// Takes note until when the lease lasts; it is for the consumer that is open.
+    pub(super) fn lease_lasts(&self, until: Instant) {
+        self.leased_until.store(self.nanos(until), Ordering::Release);
+    }
+
+    fn is_leased(&self, now: Instant) -> bool {
+        !self.has_lease || self.nanos(now) < self.leased_until.load(Ordering::Acquire)
+    }
+
+    fn nanos(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.begun).as_nanos();
+        u64::try_from(since).unwrap_or(u64::MAX)
     }
 
     fn repeats(&self) -> usize {

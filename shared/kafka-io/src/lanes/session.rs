@@ -266,7 +266,7 @@ impl<'a> Session<'a> {
             if !answered || left.is_zero() {
                 return false;
             }
-            if let Some(positions) = self.ledger.commit() {
+            if let Some(positions) = self.ledger.commit(Instant::now()) {
                 self.commit(positions);
             }
             if self.group.commits_open() == 0 {
@@ -355,13 +355,14 @@ fn fill_one(
         return Err(dropped());
     }
     let (mut room, held) = ledger.room(&feed.partition);
+    let reads_again = ledger.reads_again(&feed.partition);
     let mut bytes = held.bytes;
     let mut taken = 0;
     while group.is_ready(&feed.partition) {
         if room == 0 || bytes >= window_bytes {
             return Ok(Filled::Full);
         }
-        if taken == TURN {
+        if taken == TURN || (reads_again && !ledger.reads_again(&feed.partition)) {
             return Ok(Filled::Turn);
         }
         let Some(record) = group.take(&feed.partition) else { continue };

@@ -291,7 +291,7 @@ async fn there_is_no_room_while_too_much_would_be_repeated() {
         take(&mut lane).await;
     }
     let (second, first) = (acks.effect(), acks.effect());
-    assert!(!acks.has_room(), "two have had their effect");
+    assert!(!acks.has_room(Instant::now()), "two have had their effect");
     acks.complete(&lane.partition, 1);
     drop(second);
     timeout(PATIENCE, acks.room())
@@ -303,7 +303,32 @@ async fn there_is_no_room_while_too_much_would_be_repeated() {
     let unfinished = acks.effect();
     drop((lane, unfinished));
     consumer.stop(PATIENCE).await.unwrap();
-    assert!(acks.has_room());
+    assert!(acks.has_room(Instant::now()));
+}
+
+#[tokio::test]
+async fn nothing_has_its_effect_before_a_word_of_the_group_nor_long_after_the_last() {
+    let world = World::new(&["a"]);
+    world.write("a", 0..1).await;
+    world.broker.count_requests().unwrap();
+    let lease = Some(Duration::from_millis(1_500));
+    let (consumer, mut lanes) = world.read(&["a"], LaneOptions { lease, ..LaneOptions::default() });
+    let acks = consumer.acks();
+    assert!(!acks.has_room(Instant::now()), "nothing was heard yet");
+    let mut lane = by_topic(&mut lanes, 1).await.remove("a").unwrap();
+    take(&mut lane).await;
+    timeout(PATIENCE, acks.room()).await.expect("a commit stands though nothing has changed");
+    let commits = || world.broker.requests(Request::OffsetCommit).unwrap();
+    let before = commits();
+    until("it is renewed", PATIENCE, || commits() >= before + 3).await;
+    assert!(acks.has_room(Instant::now()), "it was renewed in time");
+    assert!(!acks.has_room(Instant::now() + Duration::from_millis(1_500)), "as after a pause");
+    world.broker.down().unwrap();
+    until("the lease to lapse", PATIENCE, || !acks.has_room(Instant::now())).await;
+    world.broker.up().unwrap();
+    timeout(PATIENCE, acks.room()).await.expect("the group gives word again");
+    drop(lane);
+    consumer.stop(PATIENCE).await.unwrap();
 }
 
 #[tokio::test]

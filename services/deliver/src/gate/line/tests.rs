@@ -84,6 +84,33 @@ async fn those_who_wait_are_served_in_turn_and_nobody_passes_them() {
 }
 
 #[tokio::test]
+async fn who_waits_for_the_share_is_woken_when_no_more_is_in_flight_than_it_allows() {
+    let line = line(numbers(4));
+    let mut leaves = Vec::new();
+    for _ in 0..3 {
+        leaves.push(leave(&line).await);
+    }
+    let within = |line: &Arc<Line>| {
+        let line = line.clone();
+        tokio::spawn(async move { line.within_share().await })
+    };
+    timeout(SOON, line.within_share()).await.expect("three of four");
+    line.set_share(Share { owned: 1, total: 2 });
+    let half = within(&line);
+    tokio::task::yield_now().await;
+    assert!(!half.is_finished(), "three of two");
+    leaves.pop();
+    timeout(SOON, half).await.expect("two of two").unwrap();
+    line.set_share(Share { owned: 0, total: 2 });
+    let none = within(&line);
+    leaves.pop();
+    tokio::task::yield_now().await;
+    assert!(!none.is_finished(), "one of none");
+    leaves.pop();
+    timeout(SOON, none).await.expect("none of none").unwrap();
+}
+
+#[tokio::test]
 async fn destinations_that_share_a_rate_take_of_it_in_turn_and_no_more_than_it() {
     let lines = sharing(100.0);
     let begun = Instant::now();

@@ -40,7 +40,10 @@ fn setting(mut draw: Chance) -> Setting {
         repeats_max: draw.among(&[5, 30, 100, 500]),
         commit_every_ms: draw.among(&[5, 20, 20, 200]),
         commit_completions: draw.among(&[1, 20, 500, 500]),
-        drain_ms: draw.between(50, 5_000),
+        drain_ms: {
+            let most = draw.among(&[150, 5_000]);
+            draw.between(50, most)
+        },
         session_ms: draw.between(500, 6_000),
     }
 }
@@ -55,7 +58,8 @@ fn target(place: u64, draw: &mut Chance) -> Target {
         rules.rate = rules.rate.with_burst(burst).expect("it is a burst");
     }
     rules.concurrency = draw.between(1, 64) as u32;
-    rules.concurrency_min = draw.between(1, u64::from(rules.concurrency)) as u32;
+    let fewest = if draw.one_in(2) { u64::from(rules.concurrency) } else { 1 };
+    rules.concurrency_min = draw.between(fewest, u64::from(rules.concurrency)) as u32;
     rules.timeout = Duration::from_millis(draw.between(200, 3_000));
     rules.breaker = breaker::Policy {
         window: Duration::from_millis(draw.between(1_000, 10_000)),
