@@ -164,3 +164,6 @@ fn told(answer: &Answer, secrets: &Secrets) -> (Option<String>, Option<String>) 
     let body = (!body.is_empty()).then(|| String::from_utf8_lossy(body).into_owned());
     (request_id::find(&headers), body)
 }
+
+#[cfg(test)]
+mod tests;

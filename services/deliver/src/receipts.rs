@@ -210,4 +210,97 @@ mod tests {
         assert!(receipt.error.is_some_and(|error| error.contains("nothing within 1s")));
         assert_eq!((receipt.status, receipt.response_body), (None, None));
     }
+
+    const DELIVERED: Verdict = Verdict { outcome: Outcome::Delivered, next: Next::Settled };
+
+    fn told(verdict: Verdict, result: &Result<Answer, Failure>) -> Receipt {
+        of_attempt(&held(), result, verdict, &Secrets::default(), NOW)
+    }
+
+    #[test]
+    fn only_what_is_done_or_given_up_on_is_settled_and_only_what_failed_has_an_error() {
+        let again = Next::Again { at: UnixMillis(77) };
+        let spent = Next::DeadLetter(Reason::BudgetSpent);
+        for (outcome, next, settled, next_ms, reason) in [
+            (Outcome::Delivered, Next::Settled, true, None, None),
+            (Outcome::Retryable, again, false, Some(77), None),
+            (Outcome::Retryable, spent, true, None, Some("budget_spent")),
+            (Outcome::Permanent, Next::Gone, false, None, None),
+        ] {
+            let (held, verdict) = (held(), Verdict { outcome, next });
+            let receipt = of_attempt(&held, &Ok(answer()), verdict, &Secrets::default(), NOW);
+            let end = (receipt.settled, receipt.next_attempt_ms);
+            assert_eq!((end, receipt.dead_letter_reason.as_deref()), ((settled, next_ms), reason));
+            assert_eq!((receipt.outcome, receipt.at_ms), (wire::Outcome::from(outcome), 9));
+            assert_eq!(receipt.error.is_none(), outcome == Outcome::Delivered, "{next:?}");
+            let ids = [&receipt.delivery_id, &receipt.idempotency_key, &receipt.event_id];
+            assert_eq!(ids, ["mr_1", "mr_1", "evt_1"]);
+            assert_eq!(receipt.trace_id, Some(held.story.process.context().trace_id_text()));
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_without_what_may_be_a_credential() {
+        let broken = Failure::at(http_io::Phase::AnswerBroken, "h:1", "after\nBearer planted");
+        let broken = broken.with_status(StatusCode::BAD_GATEWAY);
+        let attempted = told(Verdict { outcome: Outcome::Unknown, ..DELIVERED }, &Err(broken));
+        assert_eq!(attempted.status, Some(502));
+        let (reason, error_type) = (Reason::InvalidResult, String::new());
+        let why = GivenUp { reason, error_type, message: "after\nBearer planted".to_owned() };
+        let unsendable = of_unsendable(&held(), &why, NOW);
+        let end = (unsendable.settled, unsendable.dead_letter_reason.as_deref());
+        assert_eq!(end, (true, Some("invalid_result")));
+        assert_eq!((unsendable.outcome, unsendable.status), (wire::Outcome::Permanent, None));
+        for error in [attempted.error, unsendable.error] {
+            assert!(error.is_some_and(|error| error.contains("after Bearer ***")));
+        }
+    }
+
+    #[test]
+    fn an_empty_answer_has_no_body_and_a_secret_cut_off_at_the_end_is_not_told_in_part() {
+        let empty = Answer { body: Bytes::new(), truncated: false, ..answer() };
+        let receipt = told(DELIVERED, &Ok(empty));
+        assert_eq!((receipt.response_body, receipt.response_truncated), (None, false));
+        let cut = Answer { body: Bytes::from_static(b"you said our-sec"), ..answer() };
+        let secrets = Secrets::new(&[SecretString::from("our-secret")]);
+        let receipt = of_attempt(&held(), &Ok(cut), DELIVERED, &secrets, NOW);
+        assert_eq!(receipt.response_body.as_deref(), Some(&b"you said [redacted]"[..]));
+    }
+
+    #[test]
+    fn a_receipt_too_large_for_its_topic_goes_without_the_answer_and_says_so() {
+        let whole = told(DELIVERED, &Ok(Answer { truncated: false, ..answer() }));
+        let smaller = without_answer(&whole);
+        let answer = (smaller.response_headers.len(), &smaller.response_body);
+        assert_eq!((answer, smaller.response_truncated), ((0, &None), true));
+        let Receipt { response_headers, response_body, .. } = whole.clone();
+        let response_truncated = false;
+        let again = Receipt { response_headers, response_body, response_truncated, ..smaller };
+        assert_eq!(again, whole);
+    }
+
+    #[test]
+    fn a_delivery_given_up_on_has_the_class_of_its_last_error() {
+        let failed = |phase| Failure::at(phase, "h:1", "as the test wants it");
+        for (result, class) in [
+            (Ok(answer()), "422"),
+            (Err(failed(http_io::Phase::NoAnswer).timed_out()), "timeout"),
+            (Err(failed(http_io::Phase::Egress)), "egress_refused"),
+        ] {
+            let GivenUp { reason, error_type, message } = given_up(Reason::BudgetSpent, &result);
+            assert_eq!((reason, error_type.as_str()), (Reason::BudgetSpent, class));
+            assert_eq!(message, describe(&result));
+        }
+    }
+
+    #[test]
+    fn each_step_of_an_attempt_has_its_own_time() {
+        let ms = |ms| Some(Duration::from_millis(ms));
+        let [dns, connect, tls, first_byte, total] = [1, 2, 3, 4, 5].map(ms);
+        let told = latency(&http_io::Latency { dns, connect, tls, first_byte, total });
+        let Latency { dns_ms, connect_ms, tls_ms, first_byte_ms, total_ms } = told;
+        let steps = [dns_ms, connect_ms, tls_ms, first_byte_ms, total_ms];
+        assert_eq!(steps, [1.0, 2.0, 3.0, 4.0, 5.0].map(Some));
+        assert_eq!(latency(&http_io::Latency::default()), Latency::default());
+    }
 }

@@ -80,10 +80,11 @@ mod tests {
             );
         }
         let long = "x".repeat(ID_BYTES_MAX + 1);
-        let rows: [(Pairs<'_>, Option<&str>); 6] = [
+        let rows: [(Pairs<'_>, Option<&str>); 7] = [
             (&[("cf-ray", "edge"), ("Request-Id", "stripes")], Some("stripes")),
             (&[("x-request-id", "proxys"), ("x-github-request-id", "hubs")], Some("hubs")),
             (&[("x-request-id", " "), ("cf-ray", "edge")], Some("edge")),
+            (&[("request-id", ""), ("request-id", "later")], Some("later")),
             (&[("x-request-id", &long), ("cf-ray", "edge")], Some("edge")),
             (&[("x-request-id", &long[1..])], Some(&long[1..])),
             (&[("x-request-identity", "me"), ("date", "now")], None),

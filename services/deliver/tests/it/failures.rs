@@ -36,6 +36,7 @@ async fn what_may_have_been_done_is_sent_again_under_the_same_key() {
         assert_eq!((receipts[0].attempt_number, receipts[1].attempt_number), (1, 2));
         assert_eq!(receipts[0].idempotency_key, receipts[1].idempotency_key);
         assert!(receipts[0].error.is_some() && receipts[0].next_attempt_ms.is_some());
+        assert!(receipts.iter().all(|receipt| receipt.latency.total_ms.is_some()), "{answer:?}");
     }
 }
 

@@ -1,14 +1,10 @@
 //! What is accepted: how it is answered, and what of it lies in the log.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use domain::{catalog::Format, ids::SourceName};
-use http::{HeaderName, HeaderValue, Request};
-use http_body_util::{BodyExt, Full};
+use http::HeaderValue;
+use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ingest::Config;
-use signing::vectors::{OneOrMany, Vector};
 use tokio::net::TcpStream;
 use wire::headers::{self, text};
 
@@ -141,61 +137,4 @@ async fn http_2_is_spoken_on_the_same_port() {
     }
     assert_eq!(bench.logged("shop").await.len(), 3);
     bench.stop().await;
-}
-
-/// The open vectors without a timestamp: those of GitHub, each a source of its own.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_vectors_of_a_scheme_are_answered_as_they_say() {
-    let text = include_str!("../../../../shared/signing/testdata/signatures.json");
-    let mut vectors = signing::vectors::read(text).unwrap();
-    vectors.retain(|vector| vector.provider == "github");
-    assert!(vectors.len() >= 8);
-    let mut setup = Setup { topics: Vec::new(), ..Setup::default() };
-    setup.catalog.sources = BTreeMap::new();
-    for (number, vector) in vectors.iter().enumerate() {
-        let name: SourceName = format!("v{number}").parse().unwrap();
-        setup.topics.push(format!("raw.{name}"));
-        setup.catalog.sources.insert(name.clone(), source(name, vector).into());
-    }
-    let bench = Bench::ready_with(setup).await;
-    for (number, vector) in vectors.iter().enumerate() {
-        let status = bench.send(request(number, vector)).await.status.as_u16();
-        let is_right = match vector.expected.as_str() {
-            "valid" => status == 200,
-            _ => matches!(status, 400 | 401),
-        };
-        assert!(is_right, "{}: {status}", vector.id);
-    }
-    bench.stop().await;
-}
-
-fn source(name: SourceName, vector: &Vector) -> catalog_io::Source {
-    let more = vector.additional_secrets.iter().flatten();
-    let secrets = std::iter::once(&vector.secret).chain(more);
-    catalog_io::Source {
-        name,
-        scheme: signing::Scheme::Github(signing::Github::default()),
-        secrets: secrets.map(|secret| signing::Secret::new(secret.as_str())).collect(),
-        key: None,
-        format: Format::Any,
-        body_bytes_max: 1 << 20,
-        public_url: None,
-        partitions: 1,
-    }
-}
-
-fn request(number: usize, vector: &Vector) -> Request<Full<Bytes>> {
-    let body = Full::new(Bytes::from(vector.body.clone()));
-    let mut request = Request::post(format!("/v1/events/v{number}")).body(body).unwrap();
-    for (name, values) in &vector.headers {
-        let values = match values {
-            OneOrMany::One(value) => std::slice::from_ref(value),
-            OneOrMany::Many(values) => values.as_slice(),
-        };
-        for value in values {
-            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
-        }
-    }
-    request
 }

@@ -5,4 +5,5 @@ mod intake;
 mod life;
 mod limits;
 mod refusals;
+mod vectors;
 mod world;

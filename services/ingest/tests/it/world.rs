@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use catalog_io::{Catalog, Catalogs, Source};
+use catalog_io::{Catalog, Catalogs, Environment, Source};
 use chassis::Process;
 use http::Request;
 use http_body_util::Full;
@@ -88,14 +88,11 @@ pub(crate) struct Bench {
 
 impl Default for Setup {
     fn default() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("catalog.yaml"), CATALOG).unwrap();
         let key_64 = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         let environment = [("KEY", "a secret of the tests"), ("KEY_64", key_64)].into_iter();
-        let catalog = catalog_io::load(folder.path(), &environment.collect());
         Self {
             config: Config::default(),
-            catalog: catalog.unwrap_or_else(|e| panic!("{e}")),
+            catalog: load(CATALOG, &environment.collect()),
             catalogs: None,
             topics: SOURCES.map(|source| format!("raw.{source}")).to_vec(),
             process: Process::alone("millrace-ingest"),
@@ -279,6 +276,13 @@ impl Bench {
         let ended = tokio::time::timeout(AMPLE, self.running.join_next()).await;
         ended.unwrap().unwrap().unwrap().unwrap();
     }
+}
+
+/// Reads a catalog as an operator's is read.
+pub(crate) fn load(text: &str, environment: &Environment) -> Catalog {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("catalog.yaml"), text).unwrap();
+    catalog_io::load(folder.path(), environment).unwrap_or_else(|e| panic!("{e}"))
 }
 
 async fn serve_registry(around: &mut JoinSet<()>, address: SocketAddr) {

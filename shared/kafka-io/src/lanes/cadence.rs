@@ -108,6 +108,24 @@ mod tests {
         assert!(cadence.is_due(500, start), "so many changes wait no longer");
     }
 
+    #[test]
+    fn a_commit_that_failed_has_its_pause_though_something_has_changed_meanwhile() {
+        let start = Instant::now();
+        let mut cadence = Cadence::new(EVERY, MAX);
+        assert!(!cadence.is_due(1, start));
+        cadence.again(start + ms(200));
+        assert!(!cadence.is_due(1, start + ms(199)) && cadence.is_due(1, start + ms(200)));
+    }
+
+    #[test]
+    fn no_commit_is_due_for_no_change_however_few_are_enough() {
+        for changes_max in [0, 1] {
+            let mut cadence = Cadence::new(EVERY, changes_max);
+            let now = Instant::now();
+            assert!(!cadence.is_due(0, now) && cadence.is_due(1, now), "{changes_max}");
+        }
+    }
+
     proptest! {
         /// Changes come in steps of any size and distance, each heard of at once; commits are done at once.
         #[test]

@@ -58,6 +58,7 @@ mod tests {
             ("none", &[("a", 1), ("b", 2)][..], vec![], 0, &[][..]),
             ("no reason", &[("a", 1), ("a", 2)], vec![], 0, &["a"]),
             ("left by a crash", &[("a", 1), ("a", 9)], of_a(5), 0, &[]),
+            ("with the crash", &[("a", 1), ("a", 5)], of_a(5), 0, &[]),
             ("before the crash", &[("a", 1), ("a", 4)], of_a(5), 0, &["a"]),
             ("another's crash", &[("b", 1), ("b", 9)], of_a(5), 0, &["b"]),
             ("twice for one crash", &[("a", 1), ("a", 8), ("a", 9)], of_a(5), 0, &["a"]),

@@ -94,6 +94,8 @@ mod tests {
         assert_eq!(longest_gap_ms(&[0, 100], &[(10, 60)]), 40, "from the restart on");
         assert_eq!(longest_gap_ms(&[0, 100], &[(70, 90)]), 70, "up to the kill");
         assert_eq!(longest_gap_ms(&[0, 100], &[(60, 90), (10, 70)]), 10, "two overlap");
+        assert_eq!(longest_gap_ms(&[0, 100], &[(10, 90), (20, 30)]), 10, "one in another");
+        assert_eq!(longest_gap_ms(&[0, 100], &[(50, 60), (70, 80)]), 50, "before both");
         assert_eq!(longest_gap_ms(&[0, 100], &[(0, 200)]), 0);
         assert_eq!(longest_gap_ms(&[0, 100], &[(200, 300)]), 100);
     }
@@ -138,6 +140,13 @@ mod tests {
             ("not behind itself", &[("a1", 0, 90), ("a2", 5, 40)], none, (90, Some("a"))),
             ("taken before its answer", &[("a1", 190, 20)], none, (0, None)),
             ("from the first take", &[("a1", 0, 20), ("a1", 0, 190)], none, (20, Some("a"))),
+            ("whatever their order", &[("a1", 0, 190), ("a1", 0, 20)], none, (20, Some("a"))),
+            (
+                "from the latest of those before",
+                &[("a1", 0, 90), ("a2", 5, 40), ("a3", 5, 185)],
+                none,
+                (95, Some("a")),
+            ),
             ("from the restart", &[("a1", 0, 195)], &[(20, 60)], (135, Some("a"))),
             ("up to the kill", &[("a1", 0, 195)], &[(120, 190)], (120, Some("a"))),
             ("another key", &[("a1", 0, 90), ("c1", 0, 140)], none, (140, Some("c"))),
@@ -146,6 +155,8 @@ mod tests {
             let found = of_a_key(&run);
             let key = found.key.filter(|_| found.ms > 0);
             assert_eq!((found.ms, key), stall, "{what}");
+            let is_end = events.iter().any(|(_, _, taken_ms)| *taken_ms == found.ended_ms);
+            assert!(is_end || found.ms == 0, "{what}: {found:?}");
             assert!(of_all(&run).ms <= 10, "{what}: others are taken all the time");
         }
     }

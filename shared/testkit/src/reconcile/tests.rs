@@ -108,6 +108,13 @@ fn only_the_order_within_a_key_counts() {
 }
 
 #[test]
+fn each_that_comes_after_a_later_one_is_late_and_an_id_counts_from_its_first_acceptance() {
+    let late = |accepted: &[&str], taken: &[&str]| reconcile(&run(accepted, taken)).reordered_ids;
+    assert_eq!(late(&["a1", "a2", "a3"], &["a3", "a1", "a2"]), ["a1", "a2"]);
+    assert_eq!(late(&["a1", "a2", "a1"], &["a1", "a2"]), Vec::<String>::new());
+}
+
+#[test]
 fn an_id_nobody_accepted_breaks_the_run() {
     assert_eq!(reconcile(&run(&["a1"], &["a1", "x1"])).broken, ["1 never accepted: x1"]);
 }

@@ -1,4 +1,4 @@
-//! A call that hangs, and what becomes of its slot.
+//! Whose turn it is, what a roll-back leaves, and a call that hangs, with what becomes of its slot.
 #![allow(clippy::unwrap_used)]
 
 use tokio::sync::watch;
@@ -65,28 +65,94 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-#[test]
-fn a_slot_that_hangs_is_seen_and_left_behind_and_takes_its_id_back_no_more() {
+fn hire(config: &Config, slots: usize) -> Crew {
+    let options = TransactOptions { slots, ..TransactOptions::new("t", 0) };
+    Crew::hire(config, &options, &Arc::new(Wake::default())).unwrap()
+}
+
+/// A crew that is ready, its broker, and a member of the group whose offsets it sends.
+fn hired(slots: usize) -> (Broker, Group, Crew) {
     let broker = Broker::start(&[("in".to_owned(), 1), ("out".to_owned(), 1)]).unwrap();
     broker.count_requests().unwrap();
     let config = Config::embedded(broker.bootstrap_servers());
-    let wake = Arc::new(Wake::default());
-    let (status, _status) = watch::channel(Status::default());
-    let group = GroupOptions::new("g", vec!["in".to_owned()]);
-    let group =
-        Group::open_waking(&config, &group, &Metrics::default(), &status, wake.clone()).unwrap();
-    let options = TransactOptions { slots: 1, ..TransactOptions::new("t", 0) };
-    let mut crew = Crew::hire(&config, &options, &wake).unwrap();
+    let status = watch::Sender::new(Status::default());
+    let (group, wake) = (GroupOptions::new("g", vec!["in".to_owned()]), Arc::new(Wake::default()));
+    let group = Group::open_waking(&config, &group, &Metrics::default(), &status, wake).unwrap();
+    let crew = hire(&config, slots);
     assert!(crew.ready(|| true).unwrap());
+    (broker, group, crew)
+}
 
-    // One that is answered at once: its call is no longer under way afterwards.
-    assert!(crew.dispatch(batch(0), group.consumer()).is_none());
+fn await_end(crew: &mut Crew) -> Done {
     let mut done = None;
-    until("the first is committed", || {
+    until("a batch ends", || {
         done = crew.ended(LOOK_EVERY).unwrap();
         done.is_some()
     });
-    assert!(matches!(done.unwrap().outcome, Outcome::Committed));
+    done.unwrap()
+}
+
+#[test]
+fn a_crew_is_waited_for_no_longer_than_its_caller_goes_on() {
+    let crew = hire(&Config::embedded("127.0.0.1:1"), 2);
+    assert!(!crew.ready(|| false).unwrap(), "there is no broker");
+    crew.dismiss(Instant::now());
+}
+
+#[test]
+fn a_crew_of_none_has_one_slot_and_nobody_is_asked_to_go_on_once_it_is_ready() {
+    let broker = Broker::start(&[]).unwrap();
+    let crew = hire(&Config::embedded(broker.bootstrap_servers()), 0);
+    until("the slot is ready", || crew.ready(|| false).unwrap());
+    assert!(crew.has_free());
+    crew.dismiss(Instant::now() + PATIENCE);
+}
+
+#[test]
+fn a_batch_goes_to_the_slot_free_the_longest_and_comes_back_where_none_is() {
+    let (_broker, group, mut crew) = hired(2);
+    let mut slots = Vec::new();
+    for offset in 0..3 {
+        assert!(crew.dispatch(batch(offset), group.consumer()).is_none());
+        let done = await_end(&mut crew);
+        assert!(matches!(done.outcome, Outcome::Committed), "{:?}", done.outcome);
+        slots.push(done.slot);
+    }
+    assert_eq!((slots, crew.under_way()), (vec![0, 1, 0], 0));
+    for offset in 3..5 {
+        assert!(crew.has_free() && crew.dispatch(batch(offset), group.consumer()).is_none());
+    }
+    let back = crew.dispatch(batch(5), group.consumer());
+    assert_eq!(back.map(|batch| batch.inputs()), Some(1));
+    assert_eq!((crew.has_free(), crew.under_way()), (false, 2));
+    let mut slots = [(); 2].map(|()| await_end(&mut crew).slot);
+    slots.sort_unstable();
+    assert_eq!((slots, crew.has_free(), crew.under_way()), ([0, 1], true, 0));
+    group.close(PATIENCE).unwrap();
+}
+
+#[test]
+fn when_all_is_broken_off_nothing_is_committed_until_the_numbers_begin_anew() {
+    let (_broker, group, mut crew) = hired(2);
+    let outcome_of = |crew: &mut Crew, offset| {
+        assert!(crew.dispatch(batch(offset), group.consumer()).is_none());
+        await_end(crew).outcome
+    };
+    assert!(matches!(outcome_of(&mut crew, 0), Outcome::Committed));
+    crew.break_all();
+    assert!(matches!(outcome_of(&mut crew, 1), Outcome::Behind));
+    crew.begin_anew();
+    assert!(matches!(outcome_of(&mut crew, 1), Outcome::Committed));
+    assert!(matches!(outcome_of(&mut crew, 2), Outcome::Committed));
+    group.close(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_slot_that_hangs_is_seen_and_left_behind_and_takes_its_id_back_no_more() {
+    let (broker, group, mut crew) = hired(1);
+    // One that is answered at once: its call is no longer under way afterwards.
+    assert!(crew.dispatch(batch(0), group.consumer()).is_none());
+    assert!(matches!(await_end(&mut crew).outcome, Outcome::Committed));
     assert_eq!(*crew.shared.sending_offsets.lock(), None);
 
     // One whose late answer is that the producer is of no more use: its successor has the id by then.
