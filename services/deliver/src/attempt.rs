@@ -2,7 +2,7 @@
 //!
 //! It decides nothing that [`verdict`](crate::verdict) does not, and writes nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chassis::Span;
 use domain::{breaker::State, dead_letter::Reason, offset_map::Head, time::UnixMillis};
@@ -11,7 +11,7 @@ use wire::Receipt;
 
 use crate::{
     gate::{Gate, Prepared, Slot},
-    held::{End, GivenUp, Held, Tried},
+    held::{End, GivenUp, Held, Now, Tried},
     receipts, request,
     series::Attempt,
     shared::Shared,
@@ -26,7 +26,7 @@ use crate::{
 pub(crate) async fn run(mut held: Box<Held>, slot: Slot, gate: &Gate, shared: &Shared) -> Tried {
     let Slot { prepared, leave } = slot;
     let begun = shared.now();
-    held.begin(begun, gate.stood_still());
+    held.begin(shared.both(), gate.stood_still());
     let method = method(&held, &prepared).to_owned();
     let mut span = held.story.attempt(&shared.tracer, &method, held.attempts, gate);
     let traceparent = prepared.destination.spec.propagate_trace.then(|| span.context().to_string());
@@ -114,7 +114,7 @@ impl Made<'_> {
     }
 
     fn head(&self) -> Head {
-        self.held.head(self.now, self.gate.stood_still())
+        self.held.head(Now { wall: self.now, steady: Instant::now() }, self.gate.stood_still())
     }
 
     fn count(&self, verdict: Verdict) {

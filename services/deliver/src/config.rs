@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http_io::egress;
+use kafka_io::GroupOptions;
 use serde::Deserialize;
 
 /// The commented defaults of the section `deliver`.
@@ -50,6 +51,17 @@ impl Config {
         least("acknowledge_seconds", self.acknowledge_seconds, 1);
         least("http.connect_timeout_ms", self.http.connect_timeout_ms, 1);
         least("http.response_bytes_kept", self.http.response_bytes_kept as u64, 1);
+        let mut most = |key: &str, value: u64, most: u64, why: &str| {
+            if value > most {
+                found.push((format!("deliver.{key}"), format!("must be at most {most}: {why}")));
+            }
+        };
+        let records_max = kafka_io::LANE_RECORDS_MAX as u64;
+        let why = "of more, a commit could not say which are settled";
+        most("lane_records", self.lane_records as u64, records_max, why);
+        let drain_max = GroupOptions::new("", Vec::new()).drain_budget().as_secs();
+        let why = "the group waits no longer before a partition moves";
+        most("revoke_drain_seconds", self.revoke_drain_seconds, drain_max, why);
         found
     }
 
@@ -82,5 +94,14 @@ mod tests {
         let config = Config { lane_records: 0, lane_bytes: 0, ..Config::default() };
         let keys: Vec<_> = config.findings().into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["deliver.lane_records", "deliver.lane_bytes"]);
+    }
+
+    #[test]
+    fn a_value_that_would_have_no_effect_is_refused() {
+        let config = Config { lane_records: 3_001, revoke_drain_seconds: 11, ..Config::default() };
+        let keys: Vec<_> = config.findings().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["deliver.lane_records", "deliver.revoke_drain_seconds"]);
+        let config = Config { lane_records: 3_000, revoke_drain_seconds: 10, ..config };
+        assert!(config.findings().is_empty());
     }
 }

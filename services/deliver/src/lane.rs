@@ -21,7 +21,7 @@ use wire::{Delivery, HandedOver, Receipt};
 use crate::{
     fallback::Rule,
     gate::{Gate, Slot},
-    held::{End, GivenUp, Held, Tried},
+    held::{End, GivenUp, Held, Now, Tried},
     keys::Keys,
     shared::Place,
     story::Story,
@@ -267,13 +267,17 @@ impl<H: Hands> Work<H> {
     /// Has the commit say how far a record has come that is left: its budget may have stood still
     /// since its last attempt.
     fn leave(&self, held: &Held) {
-        if held.first_attempt_at.is_some() {
+        if held.has_begun() {
             self.note_head(held);
         }
     }
 
+    fn both(&self) -> Now {
+        Now { wall: self.hands.now(), steady: self.hands.instant() }
+    }
+
     fn note_head(&self, held: &Held) {
-        let head = held.head(self.hands.now(), self.gate.stood_still());
+        let head = held.head(self.both(), self.gate.stood_still());
         self.acks.retrying(&self.partition, held.record.offset, head);
     }
 
@@ -294,8 +298,8 @@ impl<H: Hands> Work<H> {
         let Taken { record, head } = taken;
         let mut story = self.hands.story(&record);
         story.tells(&delivery);
-        let still = self.gate.stood_still();
-        let held = Box::new(Held::new(record, delivery, story, head, still));
+        let now = (self.both(), self.gate.stood_still());
+        let held = Box::new(Held::new(record, delivery, story, head, now));
         if held.delivery.destination != self.gate.name {
             let why = stranger(&held.delivery.destination, &self.gate.name);
             return self.hands.begin(Todo::TurnAway { held, why });

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use crate::{
         story::Story,
-        testing::{delivery, record},
+        testing::{both, delivery, record},
     };
 
     const NOW: UnixMillis = UnixMillis(9);
@@ -150,7 +150,7 @@ mod tests {
     fn held() -> Held {
         let process = Tracer::disabled().span("", chassis::Kind::Consumer, None);
         let story = Story { process, starting: None };
-        let mut held = Held::new(record("x"), delivery(), story, None, Duration::ZERO);
+        let mut held = Held::new(record("x"), delivery(), story, None, (both(), Duration::ZERO));
         held.attempts = 2;
         held
     }

@@ -1,13 +1,16 @@
 //! What all lanes of the service share.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use catalog_io::Catalog;
 use chassis::{Hook, Tracer};
 use domain::time::UnixMillis;
 
 use crate::{
-    config::Config, control::Control, fallback::Fallbacks, gate::Gates, outbox::Outbox,
+    config::Config, control::Control, fallback::Fallbacks, gate::Gates, held::Now, outbox::Outbox,
     told::Listener,
 };
 
@@ -39,6 +42,11 @@ impl Shared {
     /// Returns the wall clock's time.
     pub(crate) fn now(&self) -> UnixMillis {
         SystemTime::now().into()
+    }
+
+    /// Returns the time by both clocks.
+    pub(crate) fn both(&self) -> Now {
+        Now { wall: self.now(), steady: Instant::now() }
     }
 }
 

@@ -1,6 +1,9 @@
 //! What unit tests are made of.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use catalog_io::{Auth, Destination};
@@ -10,11 +13,12 @@ use domain::{
     outcome::Overrides,
     rate::Rate,
     retry::Policy,
+    time::UnixMillis,
 };
 use kafka_io::Record;
 use wire::{Delivery, Header, Order, Request};
 
-use crate::gate::Prepared;
+use crate::{gate::Prepared, held::Now};
 
 pub(crate) fn destination(url: &str) -> Destination {
     let spec = rules::Destination {
@@ -82,4 +86,9 @@ pub(crate) fn record(value: impl Into<Bytes>) -> Record {
         headers: vec![("ce_id".to_owned(), Bytes::from_static(b"evt_1"))],
         timestamp_ms: 1_700_000_000_000,
     }
+}
+
+/// Now, by both clocks.
+pub(crate) fn both() -> Now {
+    Now { wall: UnixMillis(9), steady: Instant::now() }
 }

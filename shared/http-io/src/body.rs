@@ -14,7 +14,8 @@ pub(crate) struct Bounds {
     pub(crate) kept: usize,
     /// Beyond what is kept; then the connection is given up instead of read on.
     pub(crate) drained: usize,
-    pub(crate) drain_time: Duration,
+    /// For all of it: a body that drips is given up like one that is too long.
+    pub(crate) time: Duration,
 }
 
 /// A body's beginning.
@@ -24,10 +25,18 @@ pub(crate) struct Kept {
     pub(crate) truncated: bool,
 }
 
+/// What has come of a body, up to a little more than is kept.
+#[derive(Default)]
+struct Beginning {
+    /// Most answers are one frame: those are kept without a copy.
+    first: Bytes,
+    more: BytesMut,
+}
+
 /// Reads until the end, or as far as the bounds go.
 ///
 /// # Errors
-/// Why the body broke off before its end and before as much as is kept had come.
+/// Why the body broke off before its end, within the bounds and before as much as is kept had come.
 ///
 /// # Cancellation
 /// Safe: the connection is closed.
@@ -35,42 +44,28 @@ pub(crate) async fn read(mut body: Incoming, bounds: Bounds) -> Result<Kept, hyp
     if body.is_end_stream() {
         return Ok(Kept::default());
     }
-    let mut first = Bytes::new();
-    let mut more = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
-        // Most answers are one frame: those are kept without a copy.
-        if first.is_empty() && more.is_empty() {
-            first = data;
-        } else {
-            if more.is_empty() {
-                more.extend_from_slice(&first);
+    let mut beginning = Beginning::default();
+    let reading = beginning.read(&mut body, bounds);
+    // Running out of time is as good as reaching the bound: the connection is closed.
+    let is_cut_off = match tokio::time::timeout(bounds.time, reading).await {
+        Ok(ended) => ended.map(|()| false)?,
+        Err(_) => true,
+    };
+    let Kept { bytes, truncated } = beginning.kept(bounds.kept);
+    Ok(Kept { bytes, truncated: truncated || is_cut_off })
+}
+
+impl Beginning {
+    /// Reads what is kept, and then the rest, so that the connection can be used again; one with too much
+    /// rest is dropped.
+    async fn read(&mut self, body: &mut Incoming, bounds: Bounds) -> Result<(), hyper::Error> {
+        while self.len() <= bounds.kept {
+            let Some(frame) = body.frame().await else { return Ok(()) };
+            if let Ok(data) = frame?.into_data() {
+                self.take(data);
             }
-            more.extend_from_slice(&data);
         }
-        let length = first.len().max(more.len());
-        if length > bounds.kept {
-            let read = length - bounds.kept;
-            drain(body, bounds.drained.saturating_sub(read), bounds.drain_time).await;
-            return Ok(kept(first, more, bounds.kept));
-        }
-    }
-    Ok(kept(first, more, bounds.kept))
-}
-
-fn kept(first: Bytes, more: BytesMut, limit: usize) -> Kept {
-    let mut bytes = if more.is_empty() { first } else { more.freeze() };
-    let truncated = bytes.len() > limit;
-    if truncated {
-        // A copy, so that a small beginning does not hold a large buffer.
-        bytes = Bytes::copy_from_slice(&bytes[..limit]);
-    }
-    Kept { bytes, truncated }
-}
-
-/// Reads the rest so that the connection can be used again; one with too much rest is dropped.
-async fn drain(mut body: Incoming, mut left: usize, time: Duration) {
-    let reading = async {
+        let mut left = bounds.drained.saturating_sub(self.len() - bounds.kept);
         while let Some(Ok(frame)) = body.frame().await {
             let length = frame.data_ref().map_or(0, Bytes::len);
             if length > left {
@@ -78,7 +73,31 @@ async fn drain(mut body: Incoming, mut left: usize, time: Duration) {
             }
             left -= length;
         }
-    };
-    // Running out of time is as good as reaching the bound: the connection is closed.
-    let _ = tokio::time::timeout(time, reading).await;
+        Ok(())
+    }
+
+    fn len(&self) -> usize {
+        self.first.len().max(self.more.len())
+    }
+
+    fn take(&mut self, data: Bytes) {
+        if self.first.is_empty() && self.more.is_empty() {
+            self.first = data;
+            return;
+        }
+        if self.more.is_empty() {
+            self.more.extend_from_slice(&self.first);
+        }
+        self.more.extend_from_slice(&data);
+    }
+
+    fn kept(self, limit: usize) -> Kept {
+        let mut bytes = if self.more.is_empty() { self.first } else { self.more.freeze() };
+        let truncated = bytes.len() > limit;
+        if truncated {
+            // A copy, so that a small beginning does not hold a large buffer.
+            bytes = Bytes::copy_from_slice(&bytes[..limit]);
+        }
+        Kept { bytes, truncated }
+    }
 }

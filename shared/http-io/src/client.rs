@@ -82,7 +82,7 @@ impl Client {
             bounds: Bounds {
                 kept: config.response_bytes_kept,
                 drained: config.response_bytes_drained,
-                drain_time: Duration::from_millis(config.response_drain_ms),
+                time: Duration::from_millis(config.response_drain_ms),
             },
         })))
     }

@@ -39,6 +39,7 @@ pub use producer::{
     Acknowledgement, OpenError, ProduceError, Producer, ProducerOptions, Queue, Written,
 };
 pub use record::{Outgoing, Record};
+pub use tracker::LANE_RECORDS_MAX;
 pub use transact::{
     AfterCommit, Batch, Engine, EngineError, Processor, Refusal, Told, TooLarge, TransactOptions,
     Transaction, transact,

@@ -17,7 +17,7 @@ use crate::consumer::{Partition, Position};
 /// The most offsets between a partition's position and the last record delivered: what a restart reads again.
 const SPAN_MAX: u64 = 1_000_000;
 /// The most open records of a partition; so that the map of a partition that is not high can always be written.
-const OPEN_MAX: usize = 3_000;
+pub const LANE_RECORDS_MAX: usize = 3_000;
 
 /// What is to be done with a record that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ impl Tracker {
         if !tracked.reads_again() && tracked.map.usage(tracked.after_last, SPAN_MAX).is_high() {
             return 0;
         }
-        window.min(OPEN_MAX).saturating_sub(tracked.open.len())
+        window.min(LANE_RECORDS_MAX).saturating_sub(tracked.open.len())
     }
 
     /// Says whether the next record may be one that an earlier epoch has read: for these

@@ -9,7 +9,7 @@ use wire::headers::Headers;
 use super::*;
 use crate::{
     story::Story,
-    testing::{delivery, pair, record},
+    testing::{both, delivery, pair, record},
 };
 
 fn rule(on: &[Fate]) -> Rule {
@@ -26,7 +26,7 @@ fn with_mapping() -> Rule {
 fn held() -> Held {
     let process = Tracer::disabled().span("", chassis::Kind::Consumer, None);
     let story = Story { process, starting: None };
-    Held::new(record("x"), delivery(), story, None, Duration::ZERO)
+    Held::new(record("x"), delivery(), story, None, (both(), Duration::ZERO))
 }
 
 fn why() -> GivenUp {

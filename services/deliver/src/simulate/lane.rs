@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     gate::{Gate, Owned, Slot},
-    held::{End, Held, Tried},
+    held::{End, Held, Now, Tried},
     lane::{Bounds, Step, Todo, Work},
     receipts,
     verdict::{self, Next, Verdict},
@@ -249,7 +249,7 @@ impl Lane {
     fn attempt(&mut self, mut held: Box<Held>, slot: Slot, kit: &mut Kit, out: &mut Outside<'_>) {
         let id = hand::id(&held.record);
         let begun = out.known.now();
-        held.begin(begun, self.gate.stood_still());
+        held.begin(Now { wall: begun, steady: out.instant() }, self.gate.stood_still());
         let is_owner = out.group.owner(self.place) == Some(kit.life);
         if !is_owner {
             out.truth.fails(Fault::Zombie, || format!("record {id} is tried by a former owner"));
@@ -358,7 +358,8 @@ impl Lane {
         let end = reply.end(spec.retry.retry_after_max);
         out.watches[flight.destination].ended(kit.life, flight, end, out.now);
         kit.lines[self.destination].has_news = true;
-        let made = held.head(now, self.gate.stood_still());
+        let both = Now { wall: now, steady: out.instant() };
+        let made = held.head(both, self.gate.stood_still());
         let verdict = verdict::judge(&result, spec, made, reply.jitter, now);
         let end = self.end(&held, verdict, begun, kit, out);
         let end = match (end, verdict.next) {

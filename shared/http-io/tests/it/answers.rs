@@ -62,6 +62,17 @@ async fn an_endless_body_is_cut_and_does_not_hang() {
 }
 
 #[tokio::test]
+async fn a_body_that_drips_is_cut_off_in_time_with_what_has_come_of_it() {
+    let (receiver, client) = (Receiver::start().await, client());
+    receiver.fail("/", Answer::Drip);
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let answer = post_within(&client, &receiver.url("/"), protocol, AMPLE).await.unwrap();
+        assert!(answer.truncated && (1..100).contains(&answer.body.len()), "{protocol:?}");
+        assert!(answer.latency.total < Some(AMPLE / 2));
+    }
+}
+
+#[tokio::test]
 async fn both_versions_are_spoken_in_clear_text() {
     let (receiver, client) = (Receiver::start().await, client());
     receiver.on(Rule::any());
