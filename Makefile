@@ -6,10 +6,10 @@ SHELL := bash
 export PATH := $(CURDIR)/.cache/tools/bin:$(PATH)
 MILLRACE := target/debug/millrace
 
-.PHONY: help demo dev up down test check deploy-check docs-check fmt bench simulate chaos million clean
+.PHONY: help demo dev up down test check deploy-check docs-check fmt bench bench-deliver bench-isolation simulate chaos million clean
 
 help: ## says what there is
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 \t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 demo: build ## shows the main job in one process, with nothing installed; FAULT=swallow|double makes its receiver lie
 	@$(MILLRACE) demo
@@ -52,15 +52,22 @@ bench: ## measures each service beside its floor; BENCH="ingest --pairs 3" measu
 	cargo build --quiet --release --package millrace --package millrace-floor --package millrace-bench
 	target/release/bench $(BENCH)
 
+bench-deliver: ## measures deliver by answers, keys, destinations and bodies; BENCH_DELIVER="--answers 10 --keys 100" one cell
+	@$(MAKE) --no-print-directory bench BENCH='grid $(BENCH_DELIVER)'
+
+bench-isolation: ## measures a healthy destination beside failing ones, and memory; BENCH_ISOLATION="--fails hang --pairs 7"
+	@$(MAKE) --no-print-directory bench BENCH='isolation memory $(BENCH_ISOLATION)'
+
 simulate: ## runs random histories of the delivery engine without a broker; SEEDS=9 DELIVERIES=9000, or SEED=17 alone
 	@.ci/setup test
 	MILLRACE_SIMULATE_SEEDS=$(SEEDS) MILLRACE_SIMULATE_DELIVERIES=$(DELIVERIES) MILLRACE_SIMULATE_SEED=$(SEED) \
 	  cargo nextest run --workspace --all-targets -E 'package(deliver) & test(/simulate::tests/)' --no-capture
 
-chaos: ## kills every service 20 times and a broker 5 times under load
-	@.ci/setup test
-	MILLRACE_CHAOS=whole cargo nextest run --workspace --all-targets --profile chaos \
-	  -E 'package(millrace-tests) & test(chaos)' --no-capture
+chaos: ## kills, stops and misleads what runs under load; SCENARIO=rebalances alone, SEED=7, MINUTES=5 of rounds
+	@.ci/setup chaos
+	MILLRACE_CHAOS=whole MILLRACE_CHAOS_SEED=$(SEED) MILLRACE_CHAOS_MINUTES=$(MINUTES) \
+	  cargo nextest run --workspace --all-targets --profile chaos --run-ignored all \
+	  -E 'package(millrace-tests) & test(/chaos_.*$(SCENARIO)/)' --no-capture
 
 million: ## lists, counts and replays a million dead letters on a real Kafka, with a kill -9
 	@.ci/setup test

@@ -1,10 +1,19 @@
 //! Kills: every service at its named failpoints, and brokers, under load, with at least a fifth of
 //! the events still to come. `make chaos` runs the whole, `make test` each point once.
 
+mod clock;
+mod cut;
+mod destinations;
 mod judge;
 mod kills;
 mod operator;
+mod paused;
+mod plan;
+mod rebalances;
+mod restarts;
+mod stage;
 mod traffic;
+mod world_fails;
 
 use crate::system::Service;
 
@@ -64,4 +73,52 @@ async fn chaos_replays_killed_put_each_dead_letter_through_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn chaos_brokers_killed_lose_nothing_acknowledged() {
     kills::of_brokers(Extent::asked_for()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a minute: `make chaos` runs it"]
+async fn chaos_rebalances_lose_double_and_reorder_nothing() {
+    rebalances::keep_order().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a minute: `make chaos` runs it"]
+async fn chaos_limits_hold_for_the_whole_group_while_partitions_move() {
+    rebalances::keep_limits().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a minute: `make chaos` runs it"]
+async fn chaos_paused_past_its_session_a_member_sends_nothing_of_what_another_owns() {
+    paused::past_its_session().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "two minutes: `make chaos` runs it"]
+async fn chaos_brokers_unreachable_lose_nothing_acknowledged() {
+    world_fails::brokers_unreachable(Extent::asked_for()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a minute: `make chaos` runs it"]
+async fn chaos_controllers_killed_lose_nothing_acknowledged() {
+    world_fails::controllers_killed(Extent::asked_for()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a minute: `make chaos` runs it"]
+async fn chaos_destinations_that_misbehave_lose_nothing_and_their_neighbours_flow_on() {
+    destinations::misbehave_alone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a minute: `make chaos` runs it"]
+async fn chaos_restarts_let_each_partition_flow_within_five_seconds() {
+    restarts::flow_in_time(Extent::asked_for()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a minute, and wants libfaketime: `make chaos` runs it"]
+async fn chaos_clock_steps_by_an_hour_lose_double_and_give_up_nothing() {
+    clock::steps_by_an_hour().await;
 }

@@ -1,10 +1,11 @@
 //! A destination that does what a test tells it: answers in sequence, is slow, hangs, resets,
-//! stops half-way, never ends; and writes down every request. It can also lie about what it
+//! stops half-way, drips, never ends; and writes down every request. It can also lie about what it
 //! received, for the reconciler's own tests. It does not verify signatures: the log has all.
 
 mod answer;
 mod body;
 mod log;
+mod peak;
 mod script;
 
 use std::{
@@ -31,6 +32,7 @@ use crate::wait;
 
 pub use answer::Answer;
 pub use log::{Arrival, Fault};
+pub use peak::{Peak, most_begun, most_open};
 pub use script::{Counting, Rule};
 
 use body::ReplyBody;
@@ -205,6 +207,19 @@ fn close_with_reset(socket: &OwnedFd) {
     let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 
+/// A request that is being answered. Dropped with its connection, it writes down that nobody waits any
+/// longer.
+struct Open<'a> {
+    shared: &'a Shared,
+    number: usize,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.shared.log.lock().left(self.number, self.shared.started.elapsed());
+    }
+}
+
 async fn respond(
     request: Request<Incoming>,
     shared: &Shared,
@@ -220,6 +235,7 @@ async fn respond(
         arrival.body = body;
     }
     let number = shared.log.lock().arrived(arrival);
+    let _open = Open { shared, number };
     let response = perform(answer, reset).await;
     shared.log.lock().answered(number, response.status(), shared.started.elapsed());
     Ok(response)
@@ -242,6 +258,7 @@ async fn perform(mut answer: Answer, reset: &CancellationToken) -> Response<Repl
         }
         Answer::Half => response(StatusCode::OK, ReplyBody::half()),
         Answer::Endless => response(StatusCode::OK, ReplyBody::endless()),
+        Answer::Drip => response(StatusCode::OK, ReplyBody::drip()),
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Answer {
     Half,
     /// 200 and a body without end.
     Endless,
+    /// The same, ten bytes a second.
+    Drip,
 }
 
 impl Answer {

@@ -3,13 +3,16 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Interval, interval};
 
 const ANNOUNCED: u64 = 64;
+const DRIPS_EVERY: Duration = Duration::from_millis(100);
 static FILLER: [u8; 16 * 1024] = [b'.'; 16 * 1024];
 
 /// The body of an answer.
@@ -26,6 +29,7 @@ enum Rest {
     Sending,
     Broken,
     Endless,
+    Drip(Interval),
 }
 
 impl ReplyBody {
@@ -39,6 +43,11 @@ impl ReplyBody {
 
     pub(super) fn endless() -> Self {
         Self { rest: Rest::Endless }
+    }
+
+    /// Wants a runtime around it.
+    pub(super) fn drip() -> Self {
+        Self { rest: Rest::Drip(interval(DRIPS_EVERY)) }
     }
 }
 
@@ -64,6 +73,10 @@ impl Body for ReplyBody {
             }
             Rest::Broken => Some(Err(Broken)),
             Rest::Endless => Some(Ok(Frame::data(Bytes::from_static(&FILLER)))),
+            Rest::Drip(turns) => {
+                ready!(turns.poll_tick(cx));
+                Some(Ok(Frame::data(Bytes::from_static(&FILLER[..1]))))
+            }
         })
     }
 
@@ -75,7 +88,7 @@ impl Body for ReplyBody {
         match &self.rest {
             Rest::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Rest::Half(_) | Rest::Sending | Rest::Broken => SizeHint::with_exact(ANNOUNCED),
-            Rest::Endless => SizeHint::new(),
+            Rest::Endless | Rest::Drip(_) => SizeHint::new(),
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct Arrival {
     pub ended: Option<Duration>,
     /// What it was answered; `None` while or if it is not.
     pub status: Option<StatusCode>,
+    /// When its connection ended before it was answered, since the receiver's start.
+    pub left: Option<Duration>,
 }
 
 /// How a receiver lies about what it has answered with 2xx. Counts are from 1.
@@ -52,6 +54,7 @@ impl Arrival {
             begun,
             ended: None,
             status: None,
+            left: None,
         }
     }
 
@@ -88,6 +91,14 @@ impl Log {
         let arrival = &mut self.arrivals[place];
         (arrival.status, arrival.ended) = (Some(status), Some(at));
         self.taken += usize::from(status.is_success());
+    }
+
+    /// Of a request that was answered already, it says nothing new.
+    pub(super) fn left(&mut self, place: usize, at: Duration) {
+        let arrival = &mut self.arrivals[place];
+        if arrival.status.is_none() {
+            arrival.left = Some(at);
+        }
     }
 
     pub(super) fn taken(&self) -> usize {

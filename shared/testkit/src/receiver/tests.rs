@@ -80,13 +80,28 @@ async fn nasty_answers_are_no_answers() {
         (Answer::Reset, SOON),
         (Answer::Half, SOON),
         (Answer::Endless, SHORT),
+        (Answer::Drip, SHORT * 4),
     ] {
         receiver.fail("/", answer.clone());
         let begun = Instant::now();
         assert!(send(&receiver, "/", "d1", "k", timeout).await.is_err(), "{answer:?}");
         assert!(begun.elapsed() < SOON / 2, "{answer:?} ends at once or at the timeout");
     }
-    assert_eq!(receiver.arrivals().len(), 4);
+    assert_eq!(receiver.arrivals().len(), 5);
+}
+
+#[tokio::test]
+async fn a_request_is_open_until_it_is_answered_or_its_sender_leaves() {
+    let receiver = Receiver::start().await;
+    receiver.on(Rule::any().answers([Answer::Hang, Answer::Status(200)]));
+    assert!(send(&receiver, "/", "d1", "k", SHORT).await.is_err());
+    wait::until("the receiver to see it leave", SOON, || receiver.arrivals()[0].left.is_some())
+        .await;
+    assert_eq!(status(&receiver, "/", "d2", "k").await, 200);
+    let arrivals = receiver.arrivals();
+    assert!(arrivals[0].left.unwrap() > arrivals[0].begun && arrivals[0].ended.is_none());
+    assert!(arrivals[1].ended.is_some() && arrivals[1].left.is_none());
+    assert_eq!(most_open(&arrivals).count, 1);
 }
 
 #[tokio::test]
