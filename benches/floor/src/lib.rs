@@ -177,9 +177,16 @@ pub fn producer(bootstrap: &str, linger_ms: &str) -> ThreadedProducer<Reports> {
         .expect("the producer's settings are known to librdkafka")
 }
 
-/// Returns a consumer of one topic with the settings that Millrace uses.
-pub fn consumer(bootstrap: &str, group: &str, topic: &str) -> BaseConsumer {
-    let consumer: BaseConsumer = ClientConfig::new()
+/// Returns a consumer that has joined its group to read these topics.
+pub fn subscribed(bootstrap: &str, group: &str, topics: &[&str]) -> BaseConsumer {
+    let consumer = consumer(bootstrap, group);
+    consumer.subscribe(topics).expect("the topics' names are valid");
+    consumer
+}
+
+/// Returns a consumer of nothing yet, with the settings that Millrace uses.
+pub fn consumer(bootstrap: &str, group: &str) -> BaseConsumer {
+    ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", group)
         .set("enable.auto.commit", "false")
@@ -189,7 +196,5 @@ pub fn consumer(bootstrap: &str, group: &str, topic: &str) -> BaseConsumer {
         .set("fetch.queue.backoff.ms", "20")
         .set("fetch.wait.max.ms", "50")
         .create()
-        .expect("the consumer's settings are known to librdkafka");
-    consumer.subscribe(&[topic]).expect("the topic's name is valid");
-    consumer
+        .expect("the consumer's settings are known to librdkafka")
 }

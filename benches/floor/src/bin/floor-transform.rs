@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use millrace_floor::{
-    Codec, DELIVERY, ENVELOPE, Envelope, Header, Order, consumer, delivery_headers,
+    Codec, DELIVERY, ENVELOPE, Envelope, Header, Order, delivery_headers, subscribed,
 };
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
@@ -77,7 +77,7 @@ struct Body<'a> {
 
 fn main() {
     let arguments = Arguments::parse();
-    let consumer = consumer(&arguments.bootstrap, &arguments.group, &arguments.from);
+    let consumer = subscribed(&arguments.bootstrap, &arguments.group, &[&arguments.from]);
     let producer = transactional(&arguments);
     producer.init_transactions(TIMEOUT).expect("the broker has a transaction coordinator");
     let (envelopes, deliveries) = (Codec::new(ENVELOPE), Codec::new(DELIVERY));

@@ -1,5 +1,7 @@
 //! Deliver: a backlog of deliveries of 2,000 keys to one destination, 256 in flight.
 
+use std::{net::SocketAddr, time::Duration};
+
 use testkit::Spawned;
 use wire::{Kind, headers};
 
@@ -10,6 +12,33 @@ use crate::{
 };
 
 const BODY: usize = 2_000;
+
+/// The least that delivers what deliver delivers.
+#[derive(Debug, Clone)]
+pub(crate) struct Floor {
+    pub(crate) topics: Vec<String>,
+    /// What its group is called, after the site's prefix.
+    pub(crate) group: &'static str,
+    pub(crate) to: SocketAddr,
+    /// How many requests at a time; `None` is one for each partition, in the order of its records.
+    pub(crate) in_flight: Option<u64>,
+}
+
+impl Floor {
+    pub(crate) fn spawn(&self, site: &Site<'_>) -> Spawned {
+        let program = site.world.program("floor-deliver");
+        let program = program.arg("--bootstrap").arg(site.world.kafka.bootstrap());
+        let topics = self.topics.iter();
+        let program = topics.fold(program, |program, topic| program.arg("--topic").arg(topic));
+        let program = program.arg("--receipts").arg(site.names.receipts());
+        let group = format!("{}{}", site.names.prefix(), self.group);
+        let program = program.arg("--group").arg(group).arg("--to").arg(self.to);
+        match self.in_flight {
+            Some(in_flight) => program.arg("--in-flight").arg(in_flight).spawn(),
+            None => program.arg("--one-per-partition").spawn(),
+        }
+    }
+}
 
 pub(crate) async fn run(world: &World, pairs: usize, events: u64) {
     let site = world.site("deliver-start").await;
@@ -28,26 +57,24 @@ pub(crate) async fn run(world: &World, pairs: usize, events: u64) {
 async fn fill(site: &Site<'_>, events: u64) {
     let topic = site.names.out("bench");
     let id = site.schema_id(&topic, Kind::Delivery).await;
+    let topic = topic.into();
     let records = (0..events).map(|n| {
         let delivery = records::delivery(n, records::body(n, BODY));
         let trace = Some(records::trace());
         let value = wire::encode(&delivery, id).unwrap();
-        (records::key(n), value, headers::delivery(&delivery, trace, trace))
+        let headers = headers::delivery(&delivery, trace, trace);
+        records::outgoing(&topic, records::key(n), value, headers)
     });
-    site.world.fill(&topic, records).await;
+    site.world.fill(records).await;
 }
 
 fn floor(site: &Site<'_>) -> Spawned {
-    let program = site.world.program("floor-deliver");
-    let program = program.arg("--bootstrap").arg(site.world.kafka.bootstrap());
-    let program = program.arg("--topic").arg(site.names.out("bench"));
-    let program = program.arg("--receipts").arg(site.names.receipts());
-    let program = program.arg("--group").arg(format!("{}floor-deliver", site.names.prefix()));
-    let program = program.arg("--to").arg(site.world.receiver.address());
-    program.arg("--in-flight").arg(records::IN_FLIGHT).spawn()
+    let topics = vec![site.names.out("bench")];
+    let (group, to) = ("floor-deliver", site.world.receiver.address());
+    Floor { topics, group, to, in_flight: Some(records::IN_FLIGHT) }.spawn(site)
 }
 
-async fn drained(world: &World, process: Spawned, events: u64, start: std::time::Duration) -> Run {
+async fn drained(world: &World, process: Spawned, events: u64, start: Duration) -> Run {
     let before = world.receiver.taken();
     let done = async || (world.receiver.taken() - before) as u64;
     Run::of_backlog(process, events, start, done).await

@@ -21,6 +21,40 @@ pub(crate) struct Run {
     pub(crate) seconds: f64,
     pub(crate) cpu_us_per_event: f64,
     pub(crate) rss_mib: f64,
+    /// The part of the whole machine that was busy meanwhile, where that was looked at.
+    pub(crate) busy: Option<f64>,
+}
+
+/// What is waiting for a process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backlog {
+    pub(crate) events: u64,
+    /// How long a process that does not get through is looked at, from its first event on.
+    pub(crate) within: Duration,
+}
+
+/// What all processors have done since the machine's start, in the system's own unit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Machine {
+    idle: u64,
+    all: u64,
+}
+
+impl Machine {
+    pub(crate) fn now() -> Self {
+        let stat = fs::read_to_string("/proc/stat").unwrap();
+        let line = stat.lines().next().unwrap();
+        // What guests used, the last two, is in the first two already.
+        let ticks: Vec<u64> =
+            line.split_whitespace().skip(1).take(8).map(|ticks| ticks.parse().unwrap()).collect();
+        Self { idle: ticks[3] + ticks[4], all: ticks.iter().sum() }
+    }
+
+    /// The part that was busy since a moment, from 0 to 1.
+    pub(crate) fn busy_since(self, before: Self) -> f64 {
+        let all = (self.all - before.all).max(1);
+        1.0 - self.idle.saturating_sub(before.idle) as f64 / all as f64
+    }
 }
 
 impl Run {
@@ -32,13 +66,24 @@ impl Run {
             seconds: took.as_secs_f64(),
             cpu_us_per_event: cpu.as_secs_f64() * 1e6 / events as f64,
             rss_mib: peak_mib(process),
+            busy: None,
         }
     }
 
     /// Waits until a process has done a backlog of `events`, as `done` counts them.
     pub(crate) async fn of_backlog(
-        mut process: Spawned,
+        process: Spawned,
         events: u64,
+        start: Duration,
+        done: impl AsyncFn() -> u64,
+    ) -> Self {
+        Self::of_part(process, Backlog { events, within: DEADLINE }, start, done).await
+    }
+
+    /// Waits until a process has done a backlog, or as much of it as it does in its time.
+    pub(crate) async fn of_part(
+        mut process: Spawned,
+        backlog: Backlog,
         start: Duration,
         done: impl AsyncFn() -> u64,
     ) -> Self {
@@ -46,24 +91,28 @@ impl Run {
         let mut first = None;
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        let events = loop {
             ticks.tick().await;
             let count = done().await;
-            if count >= events {
-                break;
+            let is_over =
+                first.is_some_and(|(at, ..): (Instant, _, _)| at.elapsed() >= backlog.within);
+            if count >= backlog.events || is_over {
+                break count.min(backlog.events);
             }
             if count > 0 {
-                first.get_or_insert((Instant::now(), count));
+                first.get_or_insert((Instant::now(), count, Machine::now()));
             }
             let alive = process.ended().is_none() && begun.elapsed() < DEADLINE;
-            assert!(alive, "{count} of {events} done:\n{}", process.log());
-        }
-        let (since, before) = first.unwrap_or((begun, 0));
-        let took = since.elapsed().mul_f64(events as f64 / (events - before) as f64);
-        Self::of(&process, events, took, start)
+            assert!(alive, "{count} of {} done:\n{}", backlog.events, process.log());
+        };
+        let (since, before, machine) = first.unwrap_or((begun, 0, Machine::now()));
+        // What was done before the first look is taken to be done as fast as the rest.
+        let took = since.elapsed().mul_f64(events as f64 / (events - before).max(1) as f64);
+        let busy = Some(Machine::now().busy_since(machine));
+        Self { busy, ..Self::of(&process, events, took, start) }
     }
 
-    fn per_second(&self) -> f64 {
+    pub(crate) fn per_second(&self) -> f64 {
         self.events as f64 / self.seconds
     }
 }
@@ -75,7 +124,7 @@ pub(crate) async fn start_of(process: Spawned) -> Duration {
 }
 
 /// The most memory a process has had.
-fn peak_mib(process: &Spawned) -> f64 {
+pub(crate) fn peak_mib(process: &Spawned) -> f64 {
     let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let kib: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
@@ -140,17 +189,22 @@ impl Report {
         self.write();
     }
 
-    /// Writes `target/bench/NAME.json`.
+    /// Writes its file.
     pub(crate) fn write(&self) {
-        let folder = scratch::target().join("bench");
-        fs::create_dir_all(&folder).unwrap();
-        let file = folder.join(format!("{}.json", self.name));
-        fs::write(file, serde_json::to_vec_pretty(self).unwrap()).unwrap();
+        write(&self.name, self);
     }
 }
 
+/// Writes `target/bench/NAME.json`.
+pub(crate) fn write(name: &str, figures: &impl Serialize) {
+    let folder = scratch::target().join("bench");
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join(format!("{name}.json"));
+    fs::write(file, serde_json::to_vec_pretty(figures).unwrap()).unwrap();
+}
+
 /// The middle value; of an even number of values the upper of the two in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

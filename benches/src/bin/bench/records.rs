@@ -1,11 +1,15 @@
 //! The events of the benches: bodies of a given size, requests signed as GitHub signs, and records
 //! as the services would have written them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use http::Request;
 use http_body_util::Full;
+use kafka_io::Outgoing;
 use sha2::Sha256;
+use wire::headers::Headers;
 
 use domain::trace::TraceContext;
 
@@ -61,6 +65,18 @@ pub(crate) fn id(number: u64) -> String {
 /// The key of event `number`.
 pub(crate) fn key(number: u64) -> String {
     format!("bench/{}", number % KEYS)
+}
+
+/// A record as it goes to a topic.
+pub(crate) fn outgoing(topic: &Arc<str>, key: String, value: Bytes, headers: Headers) -> Outgoing {
+    Outgoing {
+        topic: topic.clone(),
+        partition: None,
+        key: Some(key.into()),
+        value: Some(value),
+        headers,
+        timestamp_ms: None,
+    }
 }
 
 /// A trace that nobody has asked to record.

@@ -35,14 +35,15 @@ pub(crate) async fn run(world: &World, pairs: usize, events: u64) {
 async fn fill(site: &Site<'_>, events: u64, bytes: usize) {
     let topic = site.names.raw("bench");
     let id = site.schema_id(&topic, Kind::Envelope).await;
+    let topic = topic.into();
     let bodies: Vec<Vec<u8>> = (0..200).map(|n| records::body(n, bytes)).collect();
     let records = (0..events).map(|n| {
         let envelope = records::envelope(n, bodies[(n % 200) as usize].clone());
         let trace = Some(records::trace());
         let value = wire::encode(&envelope, id).unwrap();
-        (records::key(n), value, headers::cloud_event(&envelope, trace))
+        records::outgoing(&topic, records::key(n), value, headers::cloud_event(&envelope, trace))
     });
-    site.world.fill(&topic, records).await;
+    site.world.fill(records).await;
 }
 
 fn floor(site: &Site<'_>) -> Spawned {

@@ -17,7 +17,7 @@ use testkit::{
     Apicurio, Kafka, Ports, Receiver, Scratch, Spawned, process::Program, receiver::Options,
     request,
 };
-use wire::{Kind, headers::Headers, topics::Names};
+use wire::{Kind, topics::Names};
 
 use crate::records;
 
@@ -25,6 +25,8 @@ const READY: Duration = Duration::from_secs(60);
 /// Records on their way to the broker while a topic is filled: less than the producer's window.
 const FILLING: usize = 4_000;
 pub(crate) const PARTITIONS: i32 = 3;
+/// What a broker of the bench bears in its heap: a site of 200 destinations, and nothing beside it.
+const PARTITIONS_MAX: u64 = 1_820;
 
 pub(crate) struct World {
     pub(crate) kafka: Kafka,
@@ -35,11 +37,49 @@ pub(crate) struct World {
     producer: Producer,
 }
 
-/// One Millrace: a source, a route, a destination, their topics, a configuration.
+/// One world after the other: a new one before the broker has more topics than it bears.
+pub(crate) struct Worlds {
+    brokers: u16,
+    world: Option<World>,
+    partitions: u64,
+}
+
+/// A destination of a site's catalog.
+#[derive(Debug, Clone)]
+pub(crate) struct Destination {
+    pub(crate) name: String,
+    pub(crate) url: String,
+    /// How many requests at a time, at most.
+    pub(crate) concurrency: u64,
+    /// How many of them however long an answer takes: 1 where an operator says nothing.
+    pub(crate) concurrency_min: u64,
+    pub(crate) partitions: i32,
+}
+
+/// One Millrace: a source, a route, its destinations, their topics, a configuration.
 pub(crate) struct Site<'w> {
     pub(crate) world: &'w World,
     pub(crate) names: Names,
     config: PathBuf,
+}
+
+impl Worlds {
+    pub(crate) fn new(brokers: u16) -> Self {
+        Self { brokers, world: None, partitions: 0 }
+    }
+
+    /// A world with room for a site of so many destinations.
+    pub(crate) async fn with_room(&mut self, destinations: u64) -> &World {
+        // Each has deliveries, replays and dead letters; the source and receipts are as much as two.
+        let more = (destinations + 2) * 3 * u64::from(PARTITIONS.unsigned_abs());
+        if self.world.is_none() || self.partitions + more > PARTITIONS_MAX {
+            drop(self.world.take());
+            self.world = Some(World::start(self.brokers).await);
+            self.partitions = 0;
+        }
+        self.partitions += more;
+        self.world.as_ref().unwrap()
+    }
 }
 
 impl World {
@@ -49,21 +89,30 @@ impl World {
         let registry = Apicurio::start().await;
         let options = Options { keep_content: false, id_header: "x-event", ..Options::default() };
         let receiver = Receiver::with(options).await;
-        let config = kafka_io::Config::plain(kafka.bootstrap());
-        let options =
-            ProducerOptions { linger: Duration::from_millis(5), ..ProducerOptions::default() };
-        let producer = Producer::open(&config, options, &Metrics::default()).unwrap();
+        let producer = producer(&kafka, Duration::from_millis(5));
         let (ports, folder) = (Ports::reserve(), Scratch::new("bench"));
         Self { kafka, receiver, registry, ports, folder, producer }
     }
 
-    /// Makes a site and its topics.
+    /// Makes a site with one destination, the receiver, that bears everything, and its topics.
     pub(crate) async fn site(&self, name: &str) -> Site<'_> {
+        let bench = Destination {
+            name: "bench".to_owned(),
+            url: self.receiver.url("/"),
+            concurrency: records::IN_FLIGHT,
+            concurrency_min: records::IN_FLIGHT,
+            partitions: PARTITIONS,
+        };
+        self.site_of(name, &[bench]).await
+    }
+
+    /// Makes a site with these destinations, and its topics.
+    pub(crate) async fn site_of(&self, name: &str, destinations: &[Destination]) -> Site<'_> {
         let folder = self.folder.path().join(name);
         fs::create_dir_all(folder.join("catalog")).unwrap();
         fs::write(folder.join("catalog/map.vrl"), records::MAPPING).unwrap();
         fs::write(folder.join("catalog/secret"), records::SECRET).unwrap();
-        fs::write(folder.join("catalog/catalog.yaml"), self.catalog()).unwrap();
+        fs::write(folder.join("catalog/catalog.yaml"), catalog(destinations)).unwrap();
         let prefix = format!("{name}.");
         let config = folder.join("millrace.toml");
         fs::write(&config, self.configuration(&folder, &prefix)).unwrap();
@@ -88,21 +137,19 @@ impl World {
         )
     }
 
-    fn catalog(&self) -> String {
-        format!(
-            "apiVersion: millrace/v1\n\
-             sources:\n  bench:\n    kind: webhook\n    key: .repository.full_name\n    partitions: {PARTITIONS}\n    \
-             verify: {{ scheme: github, secrets: [{{ file: secret }}] }}\n\
-             routes:\n  - {{ name: bench, from: bench, map: map.vrl, to: bench }}\n\
-             destinations:\n  bench: {{ kind: http, url: \"{}\", concurrency: {}, partitions: {PARTITIONS} }}\n",
-            self.receiver.url("/"),
-            records::IN_FLIGHT,
-        )
-    }
-
     /// Where ingest listens; its floor too, in its turn.
     pub(crate) fn ingest(&self) -> SocketAddr {
         self.ports.address(0)
+    }
+
+    /// Where nobody listens but who is told to.
+    pub(crate) fn spare(&self) -> SocketAddr {
+        self.ports.address(6)
+    }
+
+    /// A producer whose records do not wait for others.
+    pub(crate) fn prompt(&self) -> Producer {
+        producer(&self.kafka, Duration::ZERO)
     }
 
     /// A program of this build.
@@ -111,27 +158,15 @@ impl World {
         Program::at(own.parent().unwrap().join(name))
     }
 
-    /// Writes records to a topic; returns when all are acknowledged.
-    pub(crate) async fn fill(
-        &self,
-        topic: &str,
-        records: impl Iterator<Item = (String, Bytes, Headers)>,
-    ) {
+    /// Writes records; returns when all are acknowledged.
+    pub(crate) async fn fill(&self, records: impl Iterator<Item = Outgoing>) {
         let mut waiting = VecDeque::with_capacity(FILLING);
-        for (key, value, headers) in records {
+        for record in records {
             if waiting.len() >= FILLING {
                 let oldest: kafka_io::Acknowledgement = waiting.pop_front().unwrap();
                 oldest.await.unwrap();
             }
-            let outgoing = Outgoing {
-                topic: topic.into(),
-                partition: None,
-                key: Some(key.into()),
-                value: Some(value),
-                headers,
-                timestamp_ms: None,
-            };
-            waiting.push_back(self.producer.try_send(outgoing).unwrap());
+            waiting.push_back(self.producer.try_send(record).unwrap());
         }
         for acknowledgement in waiting {
             acknowledgement.await.unwrap();
@@ -176,4 +211,32 @@ impl Site<'_> {
         let reply = request(address.parse().unwrap(), post, READY).await.unwrap().json();
         reply["id"].as_u64().unwrap().try_into().unwrap()
     }
+}
+
+fn producer(kafka: &Kafka, linger: Duration) -> Producer {
+    let config = kafka_io::Config::plain(kafka.bootstrap());
+    let options = ProducerOptions { linger, ..ProducerOptions::default() };
+    Producer::open(&config, options, &Metrics::default()).unwrap()
+}
+
+fn catalog(destinations: &[Destination]) -> String {
+    let listed: Vec<String> = destinations
+        .iter()
+        .map(|destination| {
+            let Destination { name, url, concurrency, concurrency_min, partitions } = destination;
+            format!(
+                "  {name}: {{ kind: http, url: \"{url}\", concurrency: {concurrency}, \
+                 concurrency_min: {concurrency_min}, partitions: {partitions} }}\n"
+            )
+        })
+        .collect();
+    format!(
+        "apiVersion: millrace/v1\n\
+         sources:\n  bench:\n    kind: webhook\n    key: .repository.full_name\n    partitions: {PARTITIONS}\n    \
+         verify: {{ scheme: github, secrets: [{{ file: secret }}] }}\n\
+         routes:\n  - {{ name: bench, from: bench, map: map.vrl, to: {} }}\n\
+         destinations:\n{}",
+        destinations[0].name,
+        listed.concat(),
+    )
 }
