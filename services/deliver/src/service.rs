@@ -261,11 +261,7 @@ impl Running {
         readable: &Readable,
     ) -> Result<Self, Error> {
         let group = group_options(process, &world.names, readable.topics.clone());
-        let options = LaneOptions {
-            window_records: shared.config.lane_records,
-            lease: Some(group.session_timeout.saturating_sub(LEASE_MARGIN)),
-            ..LaneOptions::default()
-        };
+        let options = lane_options(shared.config.lane_records, &group);
         let (lanes, incoming) = kafka_io::lanes(&world.kafka, group, options, &world.metrics)?;
         Ok(Self {
             acks: lanes.acks(),
@@ -357,4 +353,23 @@ impl Running {
 
 fn failed(defect: &JoinError) -> Error {
     Error::Lane(defect.to_string())
+}
+
+fn lane_options(window_records: usize, group: &GroupOptions) -> LaneOptions {
+    let lease = Some(group.session_timeout.saturating_sub(LEASE_MARGIN));
+    LaneOptions { window_records, lease, ..LaneOptions::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lease_ends_two_seconds_before_the_session() {
+        let mut group = GroupOptions::new("g", Vec::new());
+        let lease = |group: &GroupOptions| lane_options(1, group).lease;
+        assert_eq!(lease(&group), Some(Duration::from_secs(6)));
+        group.session_timeout = Duration::from_secs(30);
+        assert_eq!(lease(&group), Some(Duration::from_secs(28)));
+    }
 }

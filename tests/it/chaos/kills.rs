@@ -1,23 +1,24 @@
 //! Killing: a service that ends itself at a failpoint, a broker by its number.
 
-use std::{collections::HashSet, os::unix::process::ExitStatusExt, time::Duration};
+use std::{os::unix::process::ExitStatusExt, time::Duration};
 
 use testkit::{
     receiver::{Answer, Counting, Rule},
-    reconcile::{Crash, Down, repeats_max},
+    reconcile::{Crash, Down},
     wait,
 };
 
 use super::{
     Extent,
-    judge::{Bar, CONCURRENCY, Tally, demand, now_ms, taken_not_committed, taken_since},
+    cut::Cut,
+    judge::{Bar, Tally, demand, now_ms, taken_not_committed},
     operator::Operator,
     traffic::{Mix, Traffic},
 };
 use crate::{
     SOON,
     events::sources,
-    system::{DELIVER_GROUP, PARTITIONS, Service, Setup, System, World},
+    system::{PARTITIONS, Service, Setup, System, World},
 };
 
 const FAILPOINTS: &str = "MILLRACE_FAILPOINTS";
@@ -89,43 +90,20 @@ pub(super) async fn of_brokers(extent: Extent) {
     wait::until("the load to flow", SOON, || world.receiver.taken() > 100).await;
     for round in 0..extent.broker_kills() {
         let node = (round % 3) as u16;
-        let open = taken_not_committed(world, 0).await;
-        let at_ms = now_ms(world);
+        let cut = Cut::begin(world, 0).await;
         world.kafka.kill9(node);
-        let left = left_by_broker(world, &open, at_ms).await;
+        let left = cut.left(world).await;
         tally.accepted_at.push(traffic.accepted());
         let taken = world.receiver.taken();
         let flows = || world.receiver.taken() > taken + 300;
         wait::until("the load to flow with a broker dead", SOON, flows).await;
         world.kafka.restart(node).await;
-        wait::until_some("the broker to be in sync", SOON, || async {
-            world.kafka.is_in_sync().await.then_some(())
-        })
-        .await;
-        // Deliver lives on, and may lose its partitions at any time until the cluster is whole.
-        let may_repeat: HashSet<String> =
-            open.into_iter().chain(taken_since(world, at_ms)).collect();
-        let may_repeat = may_repeat.into_iter().collect();
-        tally.crashes.push(Crash { at_ms, left, may_repeat });
+        tally.crashes.push(cut.end(world, left).await);
     }
     let sent = traffic.finish().await;
     let (stall_max, key_stall_max) = (BROKER_STALL_MAX, BROKER_STALL_MAX);
     let bar = Bar { scenario: "broker", mix: Mix::Usual, stall_max, key_stall_max };
     demand(bar, world, tally, &sent).await;
-}
-
-/// How many deliveries a broker's death may let come again: deliver goes on while it can't commit, and
-/// gives its partitions up where its session ends before a coordinator is found. No more than it
-/// promises at most, however late its next commit is seen here.
-async fn left_by_broker(world: &World, open: &[String], at_ms: u64) -> u64 {
-    let committed = || world.topics.committed_by(DELIVER_GROUP, "out.app");
-    let before = committed().await;
-    wait::until_some("deliver to commit with a broker dead", SOON, || async {
-        (committed().await != before).then_some(())
-    })
-    .await;
-    let again: HashSet<String> = open.iter().cloned().chain(taken_since(world, at_ms)).collect();
-    (again.len() as u64).min(repeats_max(CONCURRENCY))
 }
 
 async fn start(mix: Mix) -> System {
